@@ -1,0 +1,64 @@
+"""Names and numbers from a mapping that the edge passes in: core never reads the environment itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from core.errors import ConfigInvalid
+
+PREFIX = "OMNI_"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Each field is the environment variable OMNI_<FIELD>; the defaults suit a function of 1 GB.
+
+    ``project``: folder that holds omni.yaml. ``store_table``: name of the cloud's table for state.
+    ``secret_prefix``: prepended to a secret's name in the cloud's secret manager. ``endpoint_url``: for emulators.
+    ``lease_s``: how long a run may hold an alert before others take over.
+    """
+
+    project: str = "."
+    store_table: str = "omnisentinel"
+    secret_prefix: str = "omnisentinel/"
+    endpoint_url: str = ""
+    region: str = ""
+    state_dir: str = ""
+    memory_limit: str = "512MB"
+    threads: int = 2
+    max_rows: int = 100_000
+    max_result_bytes: int = 50_000_000
+    max_calls: int = 1_000
+    fetch_connections: int = 8
+    lease_s: float = 120.0
+    log_level: str = "INFO"
+    tracing: bool = False
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Settings:
+        """Read OMNI_* of ``env``; ConfigInvalid names the variable that does not fit."""
+        found: dict[str, Any] = {}
+        for f in fields(cls):
+            name = PREFIX + f.name.upper()
+            text = env.get(name)
+            if text is None or text == "":
+                continue
+            try:
+                if f.type == "int":
+                    found[f.name] = int(text)
+                elif f.type == "float":
+                    found[f.name] = float(text)
+                elif f.type == "bool":
+                    found[f.name] = {"1": True, "true": True, "0": False, "false": False}[text.lower()]
+                else:
+                    found[f.name] = text
+            except (ValueError, KeyError):
+                raise ConfigInvalid(
+                    f"{name} has to be {_KIND[str(f.type)]}, not {text!r}.", key=name
+                ) from None
+        return cls(**found)
+
+
+_KIND = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
