@@ -15,7 +15,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -92,39 +92,35 @@ def respond(
     from handlers import routes
 
     started = time.monotonic()
-    build = app if not hasattr(app, "ask") else lambda: app  # an App is not a function that makes one
-    call = Call(request, request_id(request), time_left_s, build, metrics, principal)
-    route, response = "unmatched", None
+    rid = request_id(request)
+    call = Call(request, rid, time_left_s, lambda: _built(app, rid), metrics, principal)
+    route = "unmatched"
     try:
         found, arguments = routes.match(request.method, request.path)
         route = found.pattern
         response = found.run(call if found.public else _identified(call), *arguments)
-    except StatusError as refusal:
-        response = failure(refusal.error, call.request_id, status=refusal.status, headers=refusal.headers)
-    except Error as error:
-        response = failure(error, call.request_id)
     except Exception as error:  # noqa: BLE001 (the edge: a defect becomes INTERNAL, is logged, and never a bare 500)
-        response = failure(error, call.request_id)
+        response = failure(error, rid)
     elapsed = time.monotonic() - started
     if metrics is not None:
         metrics.observe(route, response.status, elapsed)
     _LOG.info("%s %s %d", request.method[:16], route, response.status, extra={
-        "request_id": call.request_id, "route": route, "status": response.status, "elapsed_ms": round(elapsed * 1e3, 1),
+        "request_id": rid, "route": route, "status": response.status, "elapsed_ms": round(elapsed * 1e3, 1),
     })  # fmt: skip
-    return _echoed(response, call)
+    return stamped(response, request, rid)
 
 
-def failure(
-    error: BaseException, request_id: str, *, status: int | None = None, headers: Mapping[str, str] | None = None
-) -> HttpResponse:
+def failure(error: BaseException, request_id: str) -> HttpResponse:
     """The one mapping from an error to a response. What is not an Error, or is INTERNAL, is logged and not shown."""
-    told = public(error, request_id)
-    extra = dict(headers or {})
+    if not isinstance(error, StatusError):
+        known = public(error, request_id)
+        error = StatusError(known.status, known)
+    told, extra = error.error, error.headers
     if told.retry_after_ms is not None or told.status == 429:
         extra["Retry-After"] = str(max(1, math.ceil((told.retry_after_ms or 1_000) / 1_000)))
     if told.status == 401:
         extra["WWW-Authenticate"] = 'Bearer realm="omnisentinel"'
-    return answer({"error": told.to_dict(request_id)}, status=status or told.status, headers=extra)
+    return answer({"error": told.to_dict(request_id)}, status=error.status, headers=extra)
 
 
 def public(error: BaseException, request_id: str) -> Error:
@@ -139,6 +135,16 @@ def answer(value: object, *, status: int = 200, headers: Mapping[str, str] | Non
     """A JSON response; ``value`` is JSON-ready, or already encoded bytes."""
     body = value if isinstance(value, bytes) else orjson.dumps(value, option=orjson.OPT_UTC_Z, default=str)
     return HttpResponse(status, {"Content-Type": JSON_TYPE, **(headers or {})}, body)
+
+
+def stamped(response: HttpResponse, request: HttpRequest, rid: str) -> HttpResponse:
+    """The response with what every one carries: it is never stored, and names the request it answers."""
+    headers = {**response.headers, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff",
+               "X-Request-Id": rid}  # fmt: skip
+    trace = request.header("traceparent")
+    if trace is not None and _TRACEPARENT.fullmatch(trace):
+        headers["Traceparent"] = trace
+    return HttpResponse(response.status, headers, response.body)
 
 
 def request_id(request: HttpRequest) -> str:
@@ -165,6 +171,17 @@ def json_object(
 
     Raises StatusError 413 over 1 MB and 415 for another media type, and ConfigInvalid that names the key at fault.
     """
+    media = (request.header("content-type") or JSON_TYPE).partition(";")[0].strip().lower()
+    if media != JSON_TYPE and not media.endswith("+json"):
+        raise StatusError(415, ConfigInvalid(f"The body has to be {JSON_TYPE}, not {media[:60]!r}.", key="body"))
+    found = json_body(request)
+    if not isinstance(found, dict):
+        raise ConfigInvalid('The body has to be a JSON object such as {"' + next(iter(known), "") + '": ...}.')
+    return checked(found, known, needed)
+
+
+def json_body(request: HttpRequest) -> Any:
+    """The body as JSON (nothing counts as ``{}``), whatever its media type; errors as ``json_object``."""
     if len(request.body) > MAX_BODY_BYTES:
         raise StatusError(
             413,
@@ -173,17 +190,11 @@ def json_object(
                 limit_bytes=MAX_BODY_BYTES,
             ),
         )
-    media = (request.header("content-type") or JSON_TYPE).partition(";")[0].strip().lower()
-    if media != JSON_TYPE and not media.endswith("+json"):
-        raise StatusError(415, ConfigInvalid(f"The body has to be {JSON_TYPE}, not {media[:60]!r}.", key="body"))
     try:
-        found = orjson.loads(request.body or b"{}")
+        return orjson.loads(request.body or b"{}")
     except orjson.JSONDecodeError as e:
         raise ConfigInvalid(f"The body is not JSON: {e.msg} (line {e.lineno}, column {e.colno}).",
                             line=e.lineno, column=e.colno) from None  # fmt: skip
-    if not isinstance(found, dict):
-        raise ConfigInvalid('The body has to be a JSON object such as {"' + next(iter(known), "") + '": ...}.')
-    return checked(found, known, needed)
 
 
 def checked(
@@ -217,17 +228,24 @@ _KINDS = {str: "a text", int: "a whole number", float: "a number", bool: "true o
           list: "a list", type(None): "null"}  # fmt: skip
 
 
+def _built(app: App | Callable[[], App], rid: str) -> App:
+    """The App. Why a deployment does not start is for its log: who asks is not yet known here."""
+    if not callable(app):
+        return app
+    try:
+        return app()
+    except ConfigInvalid as error:
+        _LOG.error("the project does not load: %s", error.message, extra={"request_id": rid, "place": error.details})
+        raise StatusError(
+            500,
+            ConfigInvalid(
+                f"This deployment's project or settings are not valid; its log says why under request {rid}."
+            ),
+        ) from error
+
+
 def _identified(call: Call) -> Call:
     if call.principal is not None:
         return call
     key = bearer(call.request.header("authorization"))
     return replace(call, principal=call.app().authenticate(key))
-
-
-def _echoed(response: HttpResponse, call: Call) -> HttpResponse:
-    headers = {**response.headers, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff",
-               "X-Request-Id": call.request_id}  # fmt: skip
-    trace = call.request.header("traceparent")
-    if trace is not None and _TRACEPARENT.fullmatch(trace):
-        headers["Traceparent"] = trace
-    return HttpResponse(response.status, headers, response.body)

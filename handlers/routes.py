@@ -94,7 +94,7 @@ def _ask(call: Call) -> Ask:
         if not isinstance(value, str | int | float | bool | None):
             raise ConfigInvalid(f"Parameter {name[:80]!r} has to be a text, a number, true, false or null.",
                                 key="params")  # fmt: skip
-    options = {key: given[key] for key in ("params", "max_staleness_ms", "dialect") if key in given}
+    options: dict[str, Any] = {key: given[key] for key in ("params", "max_staleness_ms", "dialect") if key in given}
     if "timeout_ms" in given:
         options["timeout_s"] = given["timeout_ms"] / 1_000
     ask = call.app().request(given["sql"], _who(call), origin="http", request_id=call.request_id, **options)

@@ -1,0 +1,119 @@
+"""What **watch** is told, by a scheduler or a person: ``{"alert": NAME, "scheduled_at": ISO}`` or ``{"sweep": true}``.
+
+Every scheduler delivers at least once, so a delivery that comes twice, or while another run holds the alert, is
+answered as done and not as a failure: retrying it would be useless.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from core.errors import ConfigInvalid, StateConflict
+from handlers.http import HttpRequest, HttpResponse, answer, checked, failure, json_body, request_id, stamped
+from handlers.instant import instant
+
+if TYPE_CHECKING:
+    from core.app import App
+
+_LOG = logging.getLogger(__name__)
+_KEYS: dict[str, tuple[type, ...]] = {"alert": (str,), "scheduled_at": (str,), "sweep": (bool,), "time": (str,)}
+_ENVELOPE = frozenset({"version", "id", "detail-type", "source", "account", "region", "resources", "detail"})
+_JWT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+")
+_LITERAL = "<aws.scheduler."
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Run one alert for ``slot`` (None: now), or sweep where ``alert`` is None."""
+
+    alert: str | None
+    slot: datetime | None = None
+
+
+def order(event: object, *, fallback: str | None = None) -> Order:
+    """Read an event. ``fallback``: when the scheduler says it fired, where the event itself does not.
+
+    An EventBridge envelope is accepted around it: ``detail`` holds the order and ``time`` the slot.
+    Raises ConfigInvalid that names what is missing, unknown or of the wrong type.
+    """
+    if not isinstance(event, Mapping):
+        raise ConfigInvalid('The event has to be an object such as {"alert": "NAME"}.')
+    body: dict[str, Any] = dict(event)
+    if "detail-type" in body:
+        body = _opened(body)
+    given: dict[str, Any] = checked(body, _KEYS)
+    if given.get("sweep"):
+        if "alert" in given:
+            raise ConfigInvalid("Send either 'alert' or 'sweep', not both.", key="sweep")
+        return Order(None)
+    if not given.get("alert"):
+        raise ConfigInvalid('The event names no alert: send {"alert": "NAME"} or {"sweep": true}.', key="alert")
+    for key in ("scheduled_at", "time"):
+        text = given.get(key)
+        if text and not text.startswith(_LITERAL):  # a scheduler that fills in no template sends its own name for it
+            return Order(given["alert"], instant(text, key))
+    return Order(given["alert"], instant(fallback, "schedule time") if fallback else None)
+
+
+def carry_out(app: Callable[[], App], told: Order) -> dict[str, Any]:
+    """Run or sweep; returns the JSON-ready report: ``{"alert", "slot", "skipped"}`` where another run holds it."""
+    if told.alert is None:
+        return app().sweep()
+    try:
+        return app().watch(told.alert, told.slot)
+    except StateConflict as held:
+        _LOG.info("alert %s is held by another run", told.alert)
+        slot = told.slot.strftime("%Y-%m-%dT%H:%M:%SZ") if told.slot else None
+        return {"alert": told.alert, "slot": slot, "skipped": held.message}
+
+
+def respond(
+    app: Callable[[], App], request: HttpRequest, *, fallback: str | None = None, key: str | None = None
+) -> HttpResponse:
+    """The HTTP form, for clouds whose scheduler calls a URL. ``key``: an API key to check besides the platform's check.
+
+    Never raises: the status tells the scheduler whether a retry can help.
+    """
+    rid = request_id(request)
+    try:
+        if request.method.upper() != "POST":
+            raise ConfigInvalid("watch knows POST only.", key="method")
+        told = order(json_body(request), fallback=fallback)
+        if key is not None:
+            app().authenticate(key)
+        response = answer(carry_out(app, told))
+    except Exception as error:  # noqa: BLE001 (the edge: mapped, and logged where it is not the caller's)
+        response = failure(error, rid)
+    return stamped(response, request, rid)
+
+
+def own_key(authorization: str | None) -> str | None:
+    """The API key that a caller of **watch** over HTTP sent besides what its platform checked, or None.
+
+    A JWT is the platform's: schedulers send one, and IAM verified it before this code ran. Sending a forged one gains
+    nothing, for sending none is as good here.
+    """
+    scheme, _, token = (authorization or "").strip().partition(" ")
+    if scheme.lower() != "bearer" or not token.strip() or _JWT.fullmatch(token.strip()):
+        return None
+    return token.strip()
+
+
+def _opened(envelope: dict[str, Any]) -> dict[str, Any]:
+    """The order inside an EventBridge envelope; ``detail`` may be an object or its text."""
+    import orjson
+
+    detail = envelope.get("detail") or {}
+    try:
+        inner = orjson.loads(detail) if isinstance(detail, str) else detail
+    except orjson.JSONDecodeError:
+        raise ConfigInvalid("'detail' of the event is not JSON.", key="detail") from None
+    if not isinstance(inner, Mapping):
+        raise ConfigInvalid("'detail' of the event has to be an object.", key="detail")
+    outer = {name: value for name, value in envelope.items() if name not in _ENVELOPE}
+    return {**outer, **inner}
