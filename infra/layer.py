@@ -1,0 +1,108 @@
+"""The dependencies of one cloud's function, laid out, pruned and byte-compiled; kept under ``build/layers``."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from packaging.utils import canonicalize_name
+
+from core.errors import ConfigInvalid
+from infra import interpreter
+from infra.wheels import Target, closure, lock, unpack
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build"
+AWS_SERVICES = ("dynamodb", "kms", "s3", "scheduler", "secretsmanager", "sqs", "sts")
+"""Service descriptions of botocore that stay: it ships four hundred, and we call these."""
+RUNTIME_BRINGS = {"gcp": ("functions-framework",)}
+"""Installed by the cloud itself: in the extra for tests and for development, not in the bundle."""
+_UNWANTED = frozenset({"tests", "__pycache__", "include"})
+_UNWANTED_SUFFIXES = (".pyi", ".pyx", ".pxd", ".c", ".h", ".cpp", ".hpp")
+FORBIDDEN = ("pandas", "pyarrow", "pip", "setuptools", "numpy")
+
+
+def requirements(cloud: str, connectors: Iterable[str]) -> list[str]:
+    """What pyproject.toml asks for: the core's dependencies, the cloud's extra and the used drivers' extras."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras: Mapping[str, list[str]] = project["optional-dependencies"]
+    brought = {canonicalize_name(name) for name in RUNTIME_BRINGS.get(cloud, ())}
+    wanted = [*project["dependencies"], *extras.get(cloud, [])]
+    for connector in sorted(set(connectors) & set(extras)):
+        wanted += extras[connector]
+    return [text for text in wanted if canonicalize_name(_distribution(text)) not in brought]
+
+
+def layer(cloud: str, connectors: Iterable[str], python: str, *, offline: bool = False) -> Path:
+    """The folder of unpacked dependencies; made once per set of wheels."""
+    wheels = closure(
+        requirements(cloud, connectors), lock(ROOT / "requirements.lock"), Target(python),
+        BUILD / "wheels" / python, offline=offline,
+    )  # fmt: skip
+    barred = sorted(set(FORBIDDEN) & set(wheels))
+    if barred:
+        raise ConfigInvalid(
+            f"{', '.join(barred)} must not be in a function's bundle: it is too large.", packages=barred
+        )
+    recipe = "\n".join([*sorted(w.name for w in wheels.values()), *AWS_SERVICES, Path(__file__).read_text()])
+    place = BUILD / "layers" / f"{cloud}-{python}-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
+    if not place.is_dir():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=place.parent) as scratch:
+            folder = Path(scratch) / "layer"
+            unpack(wheels.values(), folder)
+            _prune(folder)
+            compile_all(folder, python, strict=False)
+            try:
+                folder.rename(place)
+            except OSError:
+                if not place.is_dir():  # else another process was first
+                    raise
+    return place
+
+
+def compile_all(folder: Path, python: str, *, strict: bool) -> None:
+    """Byte-compile below ``folder`` for ``python``, valid on a read-only disk. ``strict``: every file has to compile.
+
+    Raises ConfigInvalid where that Python is absent or a file does not compile.
+    """
+    command = [str(interpreter.find(python)), "-m", "compileall", "-q", "-q", "--invalidation-mode", "unchecked-hash",
+               "-s", str(folder), "-p", "/", str(folder)]  # fmt: skip
+    clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONHOME")}
+    done = subprocess.run(  # noqa: S603 (our own arguments)
+        command, capture_output=True, text=True, check=False, env={**clean, "PYTHONHASHSEED": "0"}
+    )
+    if strict and done.returncode != 0:
+        raise ConfigInvalid(f"The code does not compile for Python {python}: {done.stdout[-500:]}", python=python)
+
+
+def _distribution(requirement: str) -> str:
+    from packaging.requirements import Requirement
+
+    return Requirement(requirement).name
+
+
+def _prune(folder: Path) -> None:
+    for path in _unwanted(folder):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _unwanted(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        if path.name in _UNWANTED and path.is_dir():
+            yield path
+        if path.is_file() and (path.suffix in _UNWANTED_SUFFIXES or path.name == "RECORD"):
+            yield path
+    data = folder / "botocore" / "data"
+    if data.is_dir():
+        yield from (p for p in sorted(data.iterdir()) if p.is_dir() and p.name not in AWS_SERVICES)
+    yield from sorted(folder.glob("sqlalchemy/testing"))
