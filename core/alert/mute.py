@@ -1,0 +1,73 @@
+"""Silences: judged when a message is about to be delivered, never in the state. Pure.
+
+While a silence lasts, messages are held. When it is over, an episode that is still on is told then; one that began
+and ended inside the silence is dropped with a record in the history; repeats that were held are superseded. What may
+already have reached its receiver is never dropped.
+
+A silence (JSON-ready): {"from", "until" (seconds since the epoch), "because", "by"}. It stays after its end, so that
+what was held can still be judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from core.alert.event import CLOSING, OPENING
+from core.alert.slot import parse
+
+Silence = Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Owed:
+    """One message that is owed: an event (of a chunk of the outbox), a channel, and how far it got.
+
+    ``progress`` is {"status": "owed" | "sending", "attempts", "at" (not before, seconds since the epoch), "held"?}.
+    """
+
+    chunk: str
+    event: dict[str, Any]
+    channel: str
+    progress: dict[str, Any]
+
+    @property
+    def stream(self) -> tuple[str, str, bool]:
+        """Messages of one stream are told in order: a recovery never overtakes the alarm that it ends."""
+        kind = self.event["kind"]
+        return self.channel, self.event["instance"], kind in OPENING - {"firing"} or kind in CLOSING - {"recovered"}
+
+    @property
+    def episode(self) -> tuple[str, str, bool, str]:
+        return (*self.stream, self.event["since"])
+
+
+def is_silenced(silence: Silence | None, now: datetime) -> bool:
+    return silence is not None and now.timestamp() < silence["until"]
+
+
+def dropped(owed: Iterable[Owed], silence: Silence | None, now: datetime) -> list[tuple[Owed, str]]:
+    """Messages that will never be sent, with the reason: ``silenced`` or ``superseded``."""
+    if silence is None or is_silenced(silence, now):
+        return []
+    held = [m for m in owed if m.progress.get("held")]
+    unseen = {m.episode for m in held if _began_and_ended_inside(m, silence)}
+    out: list[tuple[Owed, str]] = []
+    for m in held:
+        if m.episode in unseen:
+            out.append((m, "silenced"))
+        elif m.event["kind"] == "repeat" and not m.progress["attempts"]:
+            out.append((m, "superseded"))
+    return out
+
+
+def _began_and_ended_inside(m: Owed, silence: Silence) -> bool:
+    over = m.event.get("over")
+    return (
+        m.event["kind"] in OPENING
+        and not m.progress["attempts"]
+        and over is not None
+        and parse(over).timestamp() <= silence["until"]
+    )

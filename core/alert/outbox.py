@@ -1,0 +1,238 @@
+"""An alert's state and the messages it owes, in one partition of the store, written under one fenced lease.
+
+Partition ``alert:<name>``:
+    history/...          see ``history``
+    item                 the state, see ``state``
+    lease                {"holder", "fence", "until"}; every write of a run names its version, so a run that lost the
+                         lease cannot write any more: not the state, not a mark, not a message
+    mute                 the silence, see ``mute``
+    owed/<fence>/<part>  {"events": [{...event, "to": {channel: progress}}]}
+The partition ``alerts`` lists every alert that ever ran, {"since": slot}: a sweep finds what a removed one still owes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from core.alert import history
+from core.alert.event import CLOSING, Event
+from core.alert.mute import Owed
+from core.alert.slot import iso
+from core.errors import ResourceLimit, StateConflict
+from core.ports import ABSENT, Change, Delete, Item, Owner, Put, Store
+
+REGISTRY = "alerts"
+_CHUNK_EVENTS = 50
+_CHUNK_SIZE = 150_000
+_ITEM_SIZE = 340_000
+
+
+def partition(name: str) -> str:
+    return f"alert:{name}"
+
+
+@dataclass(slots=True)
+class View:
+    """What an alert's partition held at one reading, history aside."""
+
+    name: str
+    item: Item | None = None
+    lease: Item | None = None
+    mute: Item | None = None
+    chunks: dict[str, Item] = field(default_factory=dict)
+
+    @property
+    def state(self) -> Mapping[str, Any] | None:
+        return None if self.item is None else self.item.body
+
+    @property
+    def silence(self) -> Mapping[str, Any] | None:
+        return None if self.mute is None else self.mute.body
+
+    def owed(self) -> list[Owed]:
+        """The messages owed, oldest first. They share the chunks' bodies: change them only under a claim."""
+        return [
+            Owed(key, event, channel, progress)
+            for key, chunk in self.chunks.items()
+            for event in chunk.body["events"]
+            for channel, progress in event["to"].items()
+        ]
+
+
+class Outbox:
+    """Reads and claims alerts. ``lease_s``: how long a run holds one at least before others may take over."""
+
+    def __init__(self, store: Store, owner: Owner, clock: Callable[[], datetime], lease_s: float) -> None:
+        self.store = store
+        self._owner = owner
+        self._clock = clock
+        self._lease_s = lease_s
+
+    def read(self, name: str) -> View:
+        view = View(name)
+        for item in self.store.query(partition(name), "item", "owed0"):
+            if item.key == "item":
+                view.item = item
+            elif item.key == "lease":
+                view.lease = item
+            elif item.key == "mute":
+                view.mute = item
+            elif item.key.startswith("owed/"):
+                view.chunks[item.key] = item
+        return view
+
+    def holder(self, view: View) -> str:
+        """Who holds the alert now; '' for nobody, or for one whose lease is over or who has certainly ended."""
+        lease = {} if view.lease is None else view.lease.body
+        holder = str(lease.get("holder", ""))
+        if not holder or lease["until"] <= self._clock().timestamp() or self._owner.gone(holder):
+            return ""
+        return holder
+
+    def register(self, name: str, since: datetime) -> None:
+        """Note that the alert is known from ``since`` on; an older note stays."""
+        if self.store.get(REGISTRY, name) is None:
+            try:
+                self.store.write(REGISTRY, [Put(name, {"since": iso(since)}, expect=ABSENT)])
+            except StateConflict:
+                return  # another run noted it in between
+
+    def claim(self, view: View, seconds: float) -> Claim:
+        """Take the alert for what ``view`` shows, for ``seconds`` beyond the usual; StateConflict if it is held."""
+        holder = self.holder(view)
+        if holder:
+            raise StateConflict(
+                f"Alert {view.name!r} is held by another run ({holder}). It is done there, or try again later.",
+                alert=view.name,
+                holder=holder,
+            )
+        if view.lease is None and view.item is None:
+            self.register(view.name, self._clock())
+        fence = 1 + (0 if view.lease is None else int(view.lease.body["fence"]))
+        claim = Claim(self.store, view, self._owner.name(), fence, self._clock, self._lease_s)
+        claim.write([], hold=seconds)
+        return claim
+
+
+class Claim:
+    """An alert held by this run. Every write renews the lease or gives it back, and fails if it was taken over."""
+
+    def __init__(
+        self, store: Store, view: View, holder: str, fence: int, clock: Callable[[], datetime], lease_s: float
+    ) -> None:
+        self.view = view
+        self.fence = fence
+        self.held = False
+        self._store = store
+        self._holder = holder
+        self._clock = clock
+        self._lease_s = lease_s
+        self._lease = ABSENT if view.lease is None else view.lease.version
+        self._records = 0
+
+    def write(self, changes: Sequence[Change], *, hold: float | None = 0.0) -> Sequence[str]:
+        """Write ``changes`` and the lease at once: held for ``hold`` seconds beyond lease_s, or (None) given back."""
+        until = 0.0 if hold is None else self._clock().timestamp() + self._lease_s + hold
+        lease = {"holder": "" if hold is None else self._holder, "fence": self.fence, "until": until}
+        self.held = False  # should the write fail, whether it was done is unknown; only success says we hold it
+        versions = self._store.write(partition(self.view.name), [Put("lease", lease, expect=self._lease), *changes])
+        self._lease = versions[0]
+        self.held = hold is not None
+        return versions[1:]
+
+    def commit(
+        self,
+        state: dict[str, Any],
+        events: Sequence[Event],
+        channels: Sequence[str],
+        record: history.Record,
+        at: datetime,
+        *,
+        release: bool = False,
+    ) -> None:
+        """One atomic write: the state, what is owed now, and the record of it.
+
+        ``release``: give the lease back with it, where nothing is due. Raises ResourceLimit when it is too much.
+        """
+        view, now = self.view, self._clock()
+        if len(state["instances"]) > 100 and len(json.dumps(state)) > _ITEM_SIZE:
+            raise ResourceLimit(
+                f"The state of alert {view.name!r} would be larger than {_ITEM_SIZE:,} bytes with "
+                f"{len(state['instances'])} instances. Return fewer rows, or shorter key columns.",
+                alert=view.name,
+            )
+        told = [e for e in events if e["tell"]] if channels else []
+        chunks = self._chunks(told, channels, now)
+        changed = self._end_episodes([e for e in events if e["kind"] in CLOSING])
+        changes: list[Change] = [Put("item", state, expect=ABSENT if view.item is None else view.item.version)]
+        changes += [Put(key, body, expect=ABSENT) for key, body in chunks.items()]
+        changes += [Put(key, view.chunks[key].body, expect=view.chunks[key].version) for key in changed]
+        changes.append(self.record(record, at, quiet=not events and "error" not in state))
+        versions = self.write(changes, hold=None if release and not told else 0.0)
+        bodies = {"item": state, **chunks, **{key: view.chunks[key].body for key in changed}}
+        for (key, body), version in zip(bodies.items(), versions, strict=False):
+            item = Item(partition(view.name), key, version, body)
+            if key == "item":
+                view.item = item
+            else:
+                view.chunks[key] = item
+
+    def settle(self, done: Sequence[Owed], records: Sequence[history.Record], *, hold: float | None = 0.0) -> None:
+        """Write what changed of these messages' progress; those without progress are owed no more."""
+        view = self.view
+        for m in done:
+            if not m.progress:
+                m.event["to"].pop(m.channel, None)
+        changes: list[Change] = []
+        keys = list(dict.fromkeys(m.chunk for m in done))
+        for key in keys:
+            body = {"events": [e for e in view.chunks[key].body["events"] if e["to"]]}
+            version = view.chunks[key].version
+            view.chunks[key] = Item(partition(view.name), key, version, body)
+            changes.append(Put(key, body, expect=version) if body["events"] else Delete(key, expect=version))
+        now = self._clock()
+        changes += [self.record(r, now) for r in records]
+        versions = self.write(changes, hold=hold)
+        for key, version in zip(keys, versions, strict=False):
+            if version:
+                view.chunks[key] = Item(partition(view.name), key, version, view.chunks[key].body)
+            else:
+                del view.chunks[key]
+
+    def release(self) -> None:
+        """Give the alert back; no write where it is not held."""
+        if self.held:
+            self.write([], hold=None)
+
+    def record(self, record: history.Record, at: datetime, *, quiet: bool = False) -> Put:
+        self._records += 1
+        return history.entry(at, self.fence, self._records, record, self._clock(), quiet=quiet)
+
+    def _chunks(self, told: Sequence[Event], channels: Sequence[str], now: datetime) -> dict[str, dict[str, Any]]:
+        chunks: list[list[Event]] = []
+        size = _CHUNK_SIZE
+        for e in told:
+            to = {c: {"status": "owed", "attempts": 0, "at": now.timestamp()} for c in channels}
+            length = len(json.dumps(e)) + 200 * len(channels)
+            if size + length > _CHUNK_SIZE or len(chunks[-1]) >= _CHUNK_EVENTS:
+                chunks.append([])
+                size = 0
+            size += length
+            chunks[-1].append({**e, "to": to})
+        return {f"owed/{self.fence:012d}/{i:03d}": {"events": events} for i, events in enumerate(chunks)}
+
+    def _end_episodes(self, closing: Sequence[Event]) -> list[str]:
+        """Note in what is still owed of an episode when it ended; return the chunks that changed."""
+        ended = {(e["instance"], e["since"]): e["slot"] for e in closing}
+        changed: list[str] = []
+        for key, chunk in self.view.chunks.items():
+            for e in chunk.body["events"]:
+                over = ended.get((e["instance"], e["since"]))
+                if over is not None and "over" not in e:
+                    e["over"] = over
+                    changed.append(key)
+        return list(dict.fromkeys(changed))

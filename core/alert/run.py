@@ -1,0 +1,323 @@
+"""The watch half: run an alert at a slot, drain what is owed, silence, look back. The order of things is here.
+
+claim -> ask -> evaluate -> state.step -> commit (state + owed + record, one write) -> deliver -> release
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from core.alert import history, schedule, state
+from core.alert.deliver import Delivered, Delivery, Send, log_defect
+from core.alert.evaluate import Evaluation, evaluate, failed
+from core.alert.event import Event
+from core.alert.mute import is_silenced
+from core.alert.outbox import REGISTRY, Claim, Outbox, View, partition
+from core.alert.slot import iso, parse
+from core.errors import ConfigInvalid, Error, Internal, StateConflict
+from core.model import Answer, Ask, DeliveryPolicy, Rule
+from core.ports import Owner, Put, Store
+
+_FUTURE = timedelta(minutes=5)
+_POLL_S = 0.1
+
+
+class Watcher:
+    """Everything that happens to alerts. Safe to call from several threads and processes at once.
+
+    ``ask``: App.ask. ``send``: hands one message to one channel (see ``deliver.Send``). ``clock``: now, with zone.
+    ``send_s``: time for one message; ``deliver_s``: time for the messages of one run, the rest is left to a sweep.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        owner: Owner,
+        ask: Callable[[Ask], Answer],
+        send: Send,
+        clock: Callable[[], datetime],
+        delivery: DeliveryPolicy,
+        lease_s: float,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        send_s: float = 20.0,
+        deliver_s: float = 60.0,
+    ) -> None:
+        self.store = store
+        self.clock = clock
+        self.outbox = Outbox(store, owner, clock, lease_s)
+        self.delivery = Delivery(send, clock, delivery, send_s, deliver_s)
+        self._ask = ask
+        self._sleep = sleep
+
+    def run(
+        self, rule: Rule, slot: datetime | None = None, *, dry_run: bool = False, wait_s: float = 0.0
+    ) -> dict[str, Any]:
+        """Judge ``rule`` at ``slot`` (None: now) and tell what is new; return the run as ``alert run --json`` shows it.
+
+        A slot that is done, or older than one that is, is not judged again: the result has ``skipped`` and the
+        outcome on record, and what is owed is delivered. ``dry_run``: nothing is written or sent; ``would_send``
+        holds the events that would be. ``wait_s``: how long to wait for a run that overlaps.
+        Raises StateConflict when another run holds the alert, ConfigInvalid for a slot in the future, and the store's
+        errors. An error of the query is no exception but the outcome ERROR.
+        """
+        at = self._slot(slot)
+        view = self.outbox.read(rule.name)
+        if dry_run:
+            return self._rehearse(rule, at, view)
+        if state.is_done(view.state, at):
+            return self._skipped(rule, at, self._drain_view(view), self.outbox.read(rule.name))
+        with self.holding(self._claimed(rule, view, wait_s)) as claim:
+            if state.is_done(claim.view.state, at):  # done by the run that was waited for
+                return self._skipped(rule, at, self.delivery.drain(claim), claim.view)
+            return self._judge(rule, at, claim)
+
+    def drain(self, name: str) -> dict[str, Any]:
+        """Deliver what alert ``name`` owes and is due: {"delivered", "dead", "owed"}. A run that holds it does so."""
+        done = self._drain_view(self.outbox.read(name))
+        return {"delivered": done.delivered, "dead": done.dead, "owed": done.owed}
+
+    def history(self, name: str, limit: int = 50) -> list[dict[str, Any]]:
+        """The newest records of what happened, newest first; see ``core.alert.history``."""
+        return history.read(self.store, partition(name), limit)
+
+    def silence(self, name: str, seconds: float, because: str, by: str) -> dict[str, Any]:
+        """Hold the messages of alert ``name`` from now on for ``seconds``. A longer or shorter one replaces it."""
+        if seconds <= 0:
+            raise ConfigInvalid("A silence has to last longer than 0 seconds.", key="for")
+        now = self.clock()
+        view = self.outbox.read(name)
+        old = view.silence
+        begin = old["from"] if old is not None and is_silenced(old, now) else now.timestamp()
+        until = now + timedelta(seconds=seconds)
+        body = {"from": begin, "until": until.timestamp(), "because": because, "by": by}
+        record = {"kind": "silence", "at": iso(now), "until": iso(until), "because": because, "by": by}
+        self.outbox.register(name, now)
+        self.store.write(partition(name), [Put("mute", body), history.entry(now, 0, _any_number(), record, now)])
+        return {"alert": name, "until": iso(until), "because": because, "by": by}
+
+    def unsilence(self, name: str, by: str = "") -> dict[str, Any]:
+        """End the silence now; the next run or sweep tells what was held: {"alert", "was_silenced"}."""
+        now = self.clock()
+        old = self.outbox.read(name).silence
+        if old is None or not is_silenced(old, now):
+            return {"alert": name, "was_silenced": False}
+        record = {"kind": "unsilence", "at": iso(now), "by": by}
+        ended = {**old, "until": now.timestamp()}
+        self.store.write(partition(name), [Put("mute", ended), history.entry(now, 0, _any_number(), record, now)])
+        return {"alert": name, "was_silenced": True}
+
+    def status(self, rules: Iterable[Rule]) -> list[dict[str, Any]]:
+        """What is known of each rule: schedule, next and last slot, outcome, instances, health, owed, silence."""
+        return [self._status(rule) for rule in rules]
+
+    def sweep(self, rules: Iterable[Rule], now: datetime | None = None) -> dict[str, Any]:
+        """See ``core.alert.sweep.sweep``."""
+        from core.alert.sweep import sweep
+
+        return sweep(self, list(rules), now or self.clock())
+
+    # ── one run ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _slot(self, slot: datetime | None) -> datetime:
+        now = self.clock()
+        if slot is None:
+            now = now.astimezone(UTC)
+            return now.replace(microsecond=now.microsecond // 1000 * 1000)
+        if slot.tzinfo is None:
+            raise ConfigInvalid(
+                f"The slot {slot.isoformat()} has no zone. Write it as 2026-01-31T09:00:00Z.", key="slot"
+            )
+        if slot > now + _FUTURE:
+            raise ConfigInvalid(
+                f"The slot {iso(slot)} is in the future; it is {iso(now)} now. Later slots would be skipped after it.",
+                key="slot",
+            )
+        return slot.astimezone(UTC)
+
+    def _claimed(self, rule: Rule, view: View, wait_s: float) -> Claim:
+        """The claim, waiting for a run that overlaps; the view it holds is the newest."""
+        waited = 0.0
+        while True:
+            try:
+                return self.outbox.claim(view, rule.timeout_s)
+            except StateConflict:
+                if waited >= wait_s:
+                    raise
+            pause = min(_POLL_S, wait_s - waited)
+            self._sleep(pause)
+            waited += pause
+            view = self.outbox.read(rule.name)
+
+    def _judge(self, rule: Rule, slot: datetime, claim: Claim) -> dict[str, Any]:
+        before = claim.view.state
+        evaluation = self._evaluated(rule, slot)
+        item, events = state.step(before, evaluation, slot, rule)
+        record = history.of_run(item, events, iso(self.clock()))
+        idle = not self.delivery.is_due(claim.view)
+        claim.commit(item, events, rule.channels, record, slot, release=idle)
+        done = self.delivery.drain(claim) if claim.held else Delivered(owed=len(claim.view.owed()))
+        return report(rule, slot, evaluation, before, item, events, done)
+
+    def _evaluated(self, rule: Rule, slot: datetime) -> Evaluation:
+        request_id = os.urandom(8).hex()
+        try:
+            return evaluate(self._ask(rule.as_ask(slot, request_id)), rule, request_id)
+        except Error as error:
+            return failed(error, request_id)
+        except Exception as error:  # noqa: BLE001 a defect of ours is told like any broken alert, and never as OK
+            log_defect(f"asking for alert {rule.name}", error)
+            text = f"The query of alert {rule.name!r} failed: unexpected {type(error).__name__}; the log says where."
+            return failed(Internal(text, alert=rule.name), request_id)
+
+    def _rehearse(self, rule: Rule, slot: datetime, view: View) -> dict[str, Any]:
+        before = None if view.state is None else {**view.state, "slot": None}
+        evaluation = self._evaluated(rule, slot)
+        item, events = state.step(before, evaluation, slot, rule)
+        shown = report(rule, slot, evaluation, before, item, events, Delivered(owed=len(view.owed())))
+        told = [{k: v for k, v in e.items() if k != "tell"} for e in events if e["tell"] and rule.channels]
+        return {**shown, "dry_run": True, "would_send": told}
+
+    def _skipped(self, rule: Rule, slot: datetime, done: Delivered, view: View) -> dict[str, Any]:
+        item = view.state or {}
+        shown: dict[str, Any] = {
+            "alert": rule.name,
+            "slot": iso(slot),
+            "outcome": item.get("outcome"),
+            "instances": [],
+            "events": [],
+            "delivered": done.delivered,
+            "owed": done.owed,
+            "skipped": "slot already done",
+        }
+        if item.get("slot") == iso(slot):
+            shown["instances"] = [_shown(i, i["state"]) for i in item["instances"].values()]
+            if "error" in item:
+                shown["error"] = item["error"]
+            return shown
+        shown["skipped"] = f"slot already done: {item.get('slot')} is later"
+        record = history.of_slot(self.store, partition(rule.name), slot)
+        shown["outcome"] = record["outcome"] if record else None
+        return shown
+
+    def _drain_view(self, view: View) -> Delivered:
+        if not self.delivery.is_due(view):
+            return Delivered(owed=len(view.owed()))
+        try:
+            claim = self.outbox.claim(view, 0.0)
+        except StateConflict:
+            return Delivered(owed=len(view.owed()))  # whoever holds it delivers
+        with self.holding(claim):
+            return self.delivery.drain(claim)
+
+    @contextmanager
+    def holding(self, claim: Claim) -> Iterator[Claim]:
+        """Give the claim back if the block fails, where that still works; else the lease ends by itself."""
+        try:
+            yield claim
+        except BaseException:
+            try:
+                claim.release()
+            except Error as error:
+                log_defect(f"releasing alert {claim.view.name}", error)
+            raise
+
+    def _status(self, rule: Rule) -> dict[str, Any]:
+        view, now = self.outbox.read(rule.name), self.clock()
+        item = view.state or {}
+        silence = view.silence if is_silenced(view.silence, now) else None
+        upcoming = schedule.next_after(rule.schedule, rule.timezone, now) if rule.schedule and rule.enabled else None
+        return {
+            "alert": rule.name,
+            "enabled": rule.enabled,
+            "schedule": rule.schedule,
+            "timezone": rule.timezone,
+            "next_slot": None if upcoming is None else iso(upcoming),
+            "slot": item.get("slot"),
+            "outcome": item.get("outcome"),
+            "state": overall(item),
+            "instances": [_shown(i, i["state"]) for i in item.get("instances", {}).values()],
+            "health": item.get("health"),
+            "missed": item.get("missed"),
+            "error": item.get("error"),
+            "owed": [
+                {"id": m.event["id"], "channel": m.channel, "kind": m.event["kind"], **m.progress} for m in view.owed()
+            ],
+            "held_by": self.outbox.holder(view) or None,
+            "silence": None
+            if silence is None
+            else {
+                "until": iso(datetime.fromtimestamp(silence["until"], UTC)),
+                "because": silence["because"],
+                "by": silence["by"],
+            },
+        }
+
+    def known(self) -> dict[str, datetime]:
+        """Every alert that ever ran or was swept, and since when it is known."""
+        return {i.key: parse(i.body["since"]) for i in self.store.query(REGISTRY)}
+
+
+_WORST = ("FIRING", "RECOVERING", "PENDING")
+
+
+def overall(item: dict[str, Any] | Any) -> str | None:
+    """One word for an alert: of its health if that is not good, else of its worst instance; None if it never ran."""
+    if not item or item.get("slot") is None:
+        return None
+    if item.get("health"):
+        return str(item["health"]["state"])
+    states = {i["state"] for i in item["instances"].values()}
+    return next((s for s in _WORST if s in states), "OK")
+
+
+def report(
+    rule: Rule,
+    slot: datetime,
+    evaluation: Evaluation,
+    before: Any,
+    item: dict[str, Any],
+    events: Iterable[Event],
+    done: Delivered,
+) -> dict[str, Any]:
+    """One run as scripts see it."""
+    old = (before or {}).get("instances", {})
+    now = item["instances"]
+    shown: dict[str, Any] = {
+        "alert": rule.name,
+        "slot": iso(slot),
+        "outcome": evaluation.outcome,
+        "instances": [_shown(instance, old[name]["state"] if name in old else "OK") for name, instance in now.items()]
+        + [_shown({**instance, "state": "OK"}, instance["state"]) for name, instance in old.items() if name not in now],
+        "events": [
+            {"id": e["id"], "kind": e["kind"], "channels": list(rule.channels) if e["tell"] else []} for e in events
+        ],
+        "delivered": done.delivered,
+        "owed": done.owed,
+    }
+    if evaluation.error is not None:
+        shown["error"] = dict(evaluation.error)
+    if evaluation.warnings:
+        shown["warnings"] = list(evaluation.warnings)
+    return shown
+
+
+def _shown(instance: dict[str, Any], previous: str) -> dict[str, Any]:
+    return {
+        "key": instance["key"],
+        "state": instance["state"],
+        "previous_state": previous,
+        "severity": instance["severity"],
+        "actual_value": instance["actual_value"],
+        "threshold": instance["threshold"],
+        "context": instance["context"],
+    }
+
+
+def _any_number() -> int:
+    return int.from_bytes(os.urandom(3), "big")

@@ -1,0 +1,107 @@
+"""The sweep: deliver what is due for every alert ever known, free dead leases, find the slots that nobody ran."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from core.alert import schedule, state
+from core.alert.deliver import Delivered, log_defect
+from core.alert.outbox import View
+from core.alert.slot import iso, parse
+from core.errors import Error, Internal, StateConflict
+from core.model import Rule
+
+if TYPE_CHECKING:
+    from core.alert.run import Watcher
+
+GRACE = timedelta(seconds=60)
+"""How late a trigger may come before the sweep runs the slot itself."""
+
+CATCH_UP = timedelta(days=1)
+"""The latest missed slot is still run within this time; older ones are only recorded."""
+
+_MAX_MISSED = 1_000
+
+
+def sweep(watcher: Watcher, rules: Sequence[Rule], now: datetime) -> dict[str, Any]:
+    """Return {"drained", "delivered", "owed", "missed": [names], "ran": [names], "errors": [{alert, code, message}]}.
+
+    ``drained``: alerts with something due. One alert's error never keeps the others from their turn.
+    """
+    out: dict[str, Any] = {"drained": 0, "delivered": 0, "owed": 0, "missed": [], "ran": [], "errors": []}
+    known = watcher.known()
+    by_name = {rule.name: rule for rule in rules}
+    for name in sorted({*known, *by_name}):
+        try:
+            _sweep_one(watcher, name, by_name.get(name), known.get(name), now, out)
+        except StateConflict:
+            continue  # a run holds it and does what is due itself
+        except Error as error:
+            out["errors"].append({"alert": name, "code": error.code, "message": error.message})
+        except Exception as error:  # noqa: BLE001 one alert's defect must not stop the sweep of the others
+            log_defect(f"sweeping alert {name}", error)
+            text = f"Unexpected {type(error).__name__}; the log says where."
+            out["errors"].append({"alert": name, "code": Internal.code, "message": text})
+    return out
+
+
+def _sweep_one(
+    watcher: Watcher, name: str, rule: Rule | None, since: datetime | None, now: datetime, out: dict[str, Any]
+) -> None:
+    if since is None:
+        if rule is not None and rule.enabled and rule.schedule:
+            watcher.outbox.register(name, now)
+        return
+    view = watcher.outbox.read(name)
+    if watcher.delivery.is_due(view):
+        out["drained"] += 1
+        out["delivered"] += watcher.drain(name)["delivered"]
+        view = watcher.outbox.read(name)
+    elif view.lease is not None and view.lease.body["holder"] and not watcher.outbox.holder(view):
+        watcher.outbox.claim(view, 0.0).release()
+        view = watcher.outbox.read(name)
+    if rule is not None and rule.enabled and rule.schedule and not watcher.outbox.holder(view):
+        _catch_up(watcher, rule, since, view, now, out)
+        view = watcher.outbox.read(name)
+    out["owed"] += len(view.owed())
+
+
+def _catch_up(watcher: Watcher, rule: Rule, since: datetime, view: View, now: datetime, out: dict[str, Any]) -> None:
+    """Run the latest slot that nobody ran, if it is recent; record and tell the ones before it as missed."""
+    assert rule.schedule is not None
+    due = schedule.previous_at_or_before(rule.schedule, rule.timezone, now - GRACE)
+    done = _done_until(view, since)
+    if due is None or due <= done:
+        return
+    recent = now - due <= CATCH_UP
+    skipped = list(islice(schedule.between(rule.schedule, rule.timezone, done, due), _MAX_MISSED))
+    if not recent:
+        skipped.append(due)
+    if skipped:
+        out["delivered"] += _record_missed(watcher, rule, view, skipped).delivered
+        out["missed"].append(rule.name)
+    if recent:
+        result = watcher.run(rule, due)
+        out["delivered"] += result["delivered"]
+        out["ran"].append(rule.name)
+
+
+def _done_until(view: View, since: datetime) -> datetime:
+    item = view.state or {}
+    seen = [since]
+    if item.get("slot"):
+        seen.append(parse(item["slot"]))
+    if item.get("missed"):
+        seen.append(parse(item["missed"]["last"]))
+    return max(seen)
+
+
+def _record_missed(watcher: Watcher, rule: Rule, view: View, skipped: Sequence[datetime]) -> Delivered:
+    item, event = state.missed(view.state, skipped, rule, capped=len(skipped) >= _MAX_MISSED)
+    record = {"kind": "missed", "at": iso(watcher.clock()), **event["missed"]}
+    with watcher.holding(watcher.outbox.claim(view, 0.0)) as claim:
+        claim.commit(item, [event], rule.channels, record, skipped[-1])
+        return watcher.delivery.drain(claim)

@@ -1,0 +1,269 @@
+"""Email over SMTP: a text and an HTML part, STARTTLS unless told otherwise, one connection per message.
+
+Options of the channel, which override the project's ``smtp``: to (one address or a list), from, host, port (587;
+465 for tls), tls (starttls | tls | none), user, password, ca_file (a private authority's certificate).
+The Message-ID is made of the message's id: a mail sent again after a crash is the same mail.
+All recipients get it or none do: when one is refused for now (greylisting), the whole is tried again later; those
+refused for good are left out, and named in the history, as long as one remains.
+"""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime, parseaddr
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from core.deadline import Deadline
+from core.errors import ConfigInvalid
+from core.model import Channel
+from core.notify.message import Message, one_line
+from core.notify.send import Resolver, SendFailed, SendResult, texts
+
+_COLOURS = {"alert": "#c4320a", "warn": "#b54708", "ok": "#067647"}
+_PORTS = {"starttls": 587, "tls": 465, "none": 25}
+_DOMAIN = "omnisentinel"
+_ONE_LINE = SMTP.clone(max_line_length=990)  # a Message-ID that is folded becomes another one
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where mail goes, resolved. ``password`` is the secret itself."""
+
+    channel: str
+    host: str
+    port: int
+    tls: str
+    user: str
+    password: str
+    ca_file: str
+    sender: str
+    to: tuple[str, ...]
+
+
+def send_email(
+    message: Message, channel: Channel, resolve: Resolver, smtp: Mapping[str, Any], deadline: Deadline
+) -> SendResult:
+    """Send once. SendFailed is final for a 5xx answer about the mail, retryable for 4xx, network and login trouble."""
+    route = _route(channel, resolve, smtp)
+    content = compose(message, route).as_bytes(policy=_ONE_LINE)
+    with _mapped(route), _connected(route, deadline) as client:
+        return _transfer(client, route, content, deadline)
+
+
+def compose(message: Message, route: Route) -> EmailMessage:
+    """The mail itself."""
+    from datetime import datetime
+
+    mail = EmailMessage(policy=SMTP)
+    mail["Subject"] = message.subject
+    mail["From"] = route.sender
+    mail["To"] = ", ".join(route.to)
+    mail["Date"] = format_datetime(datetime.now().astimezone())
+    mail["Message-ID"] = _reference(message.id)
+    if message.event["kind"] not in ("firing", "error", "no_data", "missed"):
+        mail["References"] = _reference(message.thread)
+    mail["Auto-Submitted"] = "auto-generated"
+    mail["X-OmniSentinel-Alert"] = one_line(message.alert, 200)
+    mail["X-OmniSentinel-Id"] = message.id
+    mail.set_content(message.text, cte="quoted-printable")
+    mail.add_alternative(html(message), subtype="html", cte="quoted-printable")
+    return mail
+
+
+def html(message: Message) -> str:
+    """The HTML part: every value escaped by the template."""
+    runbook = message.runbook
+    link = runbook if runbook.startswith(("https://", "http://")) else ""
+    return str(_template().render(m=message, colour=_COLOURS[message.tone], link=link))
+
+
+@lru_cache(maxsize=1)
+def _template() -> Any:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(Path(__file__).with_name("email.html.j2").read_text("utf-8"))
+
+
+def _reference(text: str) -> str:
+    """An id as a Message-ID, whose left side knows neither commas nor dots beside dots, but percent codes."""
+    return f"<{text.replace('.', '%2E').replace(',', '%2C')}@{_DOMAIN}>"
+
+
+# ── the route ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _route(channel: Channel, resolve: Resolver, smtp: Mapping[str, Any]) -> Route:
+    chosen: dict[str, Any] = {**smtp, **{k: v for k, v in channel.options.items() if v is not None}}
+
+    def text(name: str, default: str = "") -> str:
+        return resolve(str(chosen.get(name) or default).strip())
+
+    tls = text("tls", "starttls").lower()
+    if tls not in _PORTS:
+        raise _wrong(channel, "tls", f"tls has to be starttls, tls or none, not {tls[:20]!r}")
+    if not text("host"):
+        raise _wrong(channel, "host", "no mail server is set: give smtp.host in omni.yaml, or host here")
+    port = text("port", str(_PORTS[tls] if tls != "none" else 25))
+    if not port.isdigit() or not 0 < int(port) < 65536:
+        raise _wrong(channel, "port", f"port has to be a number, not {port[:20]!r}")
+    user = text("user")
+    to = tuple(_address(channel, "to", a) for a in texts(chosen.get("to")))
+    if not to:
+        raise _wrong(channel, "to", "it has no recipients: give to: [name@example.com]")
+    sender = text("from") or (user if "@" in user else "")
+    if not sender:
+        raise _wrong(channel, "from", "no sender is set: give smtp.from in omni.yaml, or from here")
+    return Route(
+        channel.name, text("host"), int(port), tls, user, text("password"), text("ca_file"),
+        _address(channel, "from", sender), to,
+    )  # fmt: skip
+
+
+def _address(channel: Channel, key: str, text: str) -> str:
+    """One address in header form; a line break in it would be another header."""
+    if not text.isprintable():
+        raise _wrong(channel, key, "an address holds a line break or another control character")
+    name, address = parseaddr(text)
+    user, at, domain = address.rpartition("@")
+    if not at or not user or not domain or any(c in address for c in " ,;<>"):
+        raise _wrong(channel, key, f"{text[:80]!r} is not an address")
+    return str(Address(name, user, domain)) if name else address
+
+
+def _wrong(channel: Channel, key: str, what: str) -> ConfigInvalid:
+    return ConfigInvalid(f"Channel {channel.name!r} (email): {what}.", channel=channel.name, key=key)
+
+
+# ── the conversation ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def _connected(route: Route, deadline: Deadline) -> Iterator[smtplib.SMTP]:
+    context = None if route.tls == "none" else ssl.create_default_context(cafile=route.ca_file or None)
+    timeout = deadline.need(f"the mail server {route.host}")
+    client: smtplib.SMTP
+    if route.tls == "tls":
+        client = smtplib.SMTP_SSL(route.host, route.port, timeout=timeout, context=context)
+    else:
+        client = smtplib.SMTP(route.host, route.port, timeout=timeout)
+    try:
+        client.ehlo()
+        if route.tls == "starttls":
+            _limit(client, deadline)
+            client.starttls(context=context)
+            client.ehlo()
+        if route.user:
+            _limit(client, deadline)
+            client.login(route.user, route.password)
+        yield client
+    finally:
+        client.close()
+
+
+def _transfer(client: smtplib.SMTP, route: Route, content: bytes, deadline: Deadline) -> SendResult:
+    """One transaction: MAIL, every RCPT, and DATA only if nobody is refused for now."""
+    options = _options(client, route)
+    _limit(client, deadline)
+    _expect(client.mail(_bare(route.sender), options), route, f"the sender {_bare(route.sender)}")
+    refused: list[str] = []
+    reply = (0, b"")
+    for recipient in route.to:
+        _limit(client, deadline)
+        code, text = client.rcpt(_bare(recipient))
+        if 400 <= code < 500 or code == -1:
+            _expect((code, text), route, f"the recipient {_bare(recipient)}")
+        if code >= 500:
+            refused.append(_bare(recipient))
+            reply = (code, text)
+    if len(refused) == len(route.to):
+        _expect(reply, route, f"every recipient ({', '.join(refused)[:200]})")
+    _limit(client, deadline)
+    code, text = client.data(content)
+    _expect((code, text), route, "the message")
+    # It is accepted: what goes wrong from here on must not send it again.
+    detail = f"SMTP {code}" + (f"; refused for good: {', '.join(refused)}" if refused else "")
+    return SendResult(detail)
+
+
+def _options(client: smtplib.SMTP, route: Route) -> Sequence[str]:
+    addresses = (_bare(route.sender), *map(_bare, route.to))
+    if all(a.isascii() for a in addresses):
+        return ()
+    if not client.has_extn("smtputf8"):
+        raise SendFailed(
+            f"The mail server {route.host} cannot take addresses that are not ASCII (no SMTPUTF8).",
+            retryable=False,
+            channel=route.channel,
+        )
+    return ("SMTPUTF8",)
+
+
+def _bare(address: str) -> str:
+    user, _, domain = parseaddr(address)[1].rpartition("@")
+    if not domain.isascii():
+        domain = domain.encode("idna").decode("ascii")
+    return f"{user}@{domain}"
+
+
+def _limit(client: smtplib.SMTP, deadline: Deadline) -> None:
+    if client.sock is not None:
+        client.sock.settimeout(deadline.need("the mail server"))
+
+
+def _expect(reply: tuple[int, bytes], route: Route, what: str) -> None:
+    code, text = reply
+    if 200 <= code < 300:
+        return
+    raise _refusal(route, code, text, what)
+
+
+def _refusal(route: Route, code: int, text: bytes | str, what: str) -> SendFailed:
+    said = one_line(text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text), 200)
+    final = 500 <= code < 600
+    return SendFailed(
+        f"The mail server {route.host}:{route.port} refused {what}: {code} {said}. "
+        + ("It is given up." if final else "It is tried again."),
+        retryable=not final,
+        channel=route.channel,
+        smtp_code=code,
+    )
+
+
+@contextmanager
+def _mapped(route: Route) -> Iterator[None]:
+    """Trouble of the connection as SendFailed, all of it worth another try; a password is in none of it."""
+    where = f"{route.host}:{route.port}"
+    try:
+        yield
+    except smtplib.SMTPAuthenticationError as error:
+        text = (
+            f"The mail server {where} refused the login of {route.user!r} ({error.smtp_code}). Check smtp.user and "
+            "the secret that smtp.password names. It is tried again."
+        )
+    except smtplib.SMTPNotSupportedError as error:
+        text = f"The mail server {where} does not offer what is asked for: {error}. See tls and user of the channel."
+    except smtplib.SMTPResponseException as error:
+        raise _refusal(route, error.smtp_code, error.smtp_error, "the connection") from None
+    except ssl.SSLCertVerificationError as error:
+        text = (
+            f"The certificate of the mail server {where} does not verify: {error.verify_message}. "
+            "For a private authority set ca_file."
+        )
+    except smtplib.SMTPException as error:
+        text = f"The mail server {where} broke off the conversation ({type(error).__name__}). It is tried again."
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        text = f"The mail server {where} cannot be reached: {reason}. It is tried again."
+    else:
+        return
+    raise SendFailed(text, retryable=True, channel=route.channel)

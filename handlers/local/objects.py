@@ -1,0 +1,107 @@
+"""Blobs as files of one folder: the name percent-encoded, eight bytes of expiry, then the body."""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import quote
+
+from core.errors import Error, SourceAuth, SourceError, StateConflict
+
+_EXPIRY = struct.Struct(">d")
+_NEVER = float("inf")
+
+
+class LocalObjects:
+    """A blob is whole or not there: it is written beside its place and moved. Created lazily, mode 0700."""
+
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
+        self._folder = folder
+        self._clock = clock
+
+    def get(self, name: str) -> bytes | None:
+        with _readable(name):
+            return self._live(self._path(name))
+
+    def put(self, name: str, body: bytes, *, only_if_absent: bool = False, expires_at: float | None = None) -> None:
+        path = self._path(name)
+        with _readable(name):
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            part = self._folder / f"part~{os.urandom(8).hex()}"
+            try:
+                fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                with os.fdopen(fd, "wb") as file:
+                    file.write(_EXPIRY.pack(_NEVER if expires_at is None else expires_at))
+                    file.write(body)
+                    file.flush()
+                    os.fsync(file.fileno())
+                if only_if_absent:
+                    self._link(part, path, name)
+                else:
+                    part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
+
+    def delete(self, name: str) -> None:
+        with _readable(name):
+            self._path(name).unlink(missing_ok=True)
+
+    def _path(self, name: str) -> Path:
+        file = "o~" + quote(name, safe="")  # the prefix keeps names apart from parts being written
+        if len(file) > 200:
+            import hashlib
+
+            file = f"h~{hashlib.sha256(name.encode()).hexdigest()}"
+        return self._folder / file
+
+    def _live(self, path: Path) -> bytes | None:
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        (expires,) = _EXPIRY.unpack_from(content)
+        return content[_EXPIRY.size :] if expires > self._clock() else None
+
+    def _link(self, part: Path, path: Path, name: str) -> None:
+        """Take the name. An expired holder is moved away first, under a name of its own: one mover wins."""
+        for _ in range(3):
+            try:
+                os.link(part, path)
+                return
+            except FileExistsError:
+                if self._live(path) is not None:
+                    break
+                self._evict(path)
+        raise StateConflict(f"An object named {name!r} is already there.", object=name)
+
+    def _evict(self, path: Path) -> None:
+        grave = self._folder / f"part~{os.urandom(8).hex()}"
+        try:
+            path.rename(grave)
+        except FileNotFoundError:
+            return
+        if self._live(grave) is not None:  # somebody put a new one in between: give it back
+            with suppress(FileExistsError):  # or yet another one is there by now, which overwrote it
+                os.link(grave, path)
+        grave.unlink()
+
+
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _explained(error, name) from error
+
+
+def _explained(error: OSError, name: str) -> Error:
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return SourceAuth(f"No permission on {error.filename} for the object {name!r}: allow reading and writing.")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return SourceError(f"The disk is full: the object {name!r} was not stored. Free some space.")
+    return SourceError(f"The object {name!r} cannot be reached at {error.filename}: {error.strerror}.")
