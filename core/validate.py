@@ -1,0 +1,193 @@
+"""YAML documents -> one plain document, every mistake with its file, line and key.
+
+Split from ``project`` so that a process whose project is already known imports neither YAML nor pydantic.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from core import sqlsentinel
+from core.errors import ConfigInvalid
+from core.schema import AlertModel, PolicyModel, ProjectModel
+from core.yaml_places import Key, Places, invalid, load
+
+M = TypeVar("M", bound=BaseModel)
+
+LATER = {
+    "escalate": "escalations",
+    "mute": "quiet hours",
+    "depends_on": "dependencies between alerts",
+}
+
+
+def document(root: Path, files: Sequence[tuple[str, bytes]]) -> dict[str, Any]:
+    """Validate all documents; raises the first ConfigInvalid."""
+    result: dict[str, Any] = {"sources": {}, "channels": {}, "policies": [], "alerts": [], "notes": []}
+    for name, body in files:
+        data, places = load(body, name)
+        if name == "omni.yaml":
+            _omni(result, _model(ProjectModel, data, name, places), places)
+        elif name.startswith("policies/"):
+            for raw, path in _listed(data, "policies"):
+                result["policies"].append(_policy(_model(PolicyModel, raw, name, places, path), name, places.line(path)))
+        elif sqlsentinel.is_sqlsentinel(data):
+            _sentinel(result, data, root, name, places)
+        else:
+            for raw, path in _listed(data, "alerts"):
+                _not_yet(raw, name, places, path)
+                model = _model(AlertModel, raw, name, places, path)
+                result["alerts"].append(_alert(model, name, places.line(path)))
+    _cross_check(result)
+    return result
+
+
+def _model(model: type[M], data: Any, name: str, places: Places, path: Key = ()) -> M:
+    from pydantic import ValidationError
+
+    if not isinstance(data, dict):
+        line = places.line(path)
+        what = "is empty" if data is None else "has to be a mapping of keys to values"
+        raise ConfigInvalid(f"{name}:{line}: the document {what}.", file=name, line=line)
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise invalid(error, name, places, model, path) from None
+
+
+def _listed(data: Any, key: str) -> list[tuple[Any, Key]]:
+    """One document, or a list of them under ``key`` or at the top."""
+    if isinstance(data, dict) and set(data) == {key} and isinstance(data[key], list):
+        return [(item, (key, index)) for index, item in enumerate(data[key])]
+    if isinstance(data, list):
+        return [(item, (index,)) for index, item in enumerate(data)]
+    return [(data, ())]
+
+
+# ── omni.yaml ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _omni(result: dict[str, Any], model: ProjectModel, places: Places) -> None:
+    for section, names in (("sources", model.sources), ("channels", model.channels)):
+        kind = "connector" if section == "sources" else "type"
+        for name, entry in names.items():
+            raw = entry.model_dump()
+            place = f"omni.yaml:{places.line((section, name))}"
+            result[section][name] = {kind: raw.pop(kind), "options": raw, "place": place}
+    for name in model.channels:
+        known = ("email", "webhook", "slack")
+        if result["channels"][name]["type"] not in known:
+            line = places.line(("channels", name, "type"))
+            raise ConfigInvalid(
+                f"omni.yaml:{line}: channels.{name}.type: {model.channels[name].type!r} is no channel; "
+                f"known: {', '.join(known)}.",
+                file="omni.yaml",
+                line=line,
+                key=f"channels.{name}.type",
+            )
+    result["principals"] = {name: p.model_dump() for name, p in model.principals.items()}
+    result["network_allow"] = model.network.allow
+    result["delivery"] = model.delivery.model_dump()
+    defaults = model.defaults
+    result["defaults"] = {
+        "timezone": defaults.timezone,
+        "timeout_s": defaults.timeout,
+        "max_staleness_ms": round(defaults.max_staleness * 1000),
+    }
+    smtp = model.smtp.model_dump(by_alias=True, exclude_none=True) if model.smtp else None
+    result["smtp"] = {"options": smtp, "place": f"omni.yaml:{places.line(('smtp',))}"} if smtp else None
+    result["store"] = model.store
+    result["tenants"] = model.tenants
+
+
+# ── policies ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _policy(model: PolicyModel, name: str, line: int) -> dict[str, Any]:
+    return {
+        "table": model.table,
+        "rows": [{"roles": r.roles, "where": r.where} for r in model.rows],
+        "columns": {c: m.model_dump() for c, m in model.columns.items()},
+        "tests": [t.model_dump() for t in model.tests],
+        "place": f"{name}:{line}",
+    }
+
+
+# ── alerts ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _not_yet(raw: Any, name: str, places: Places, path: Key) -> None:
+    for key in LATER:
+        if isinstance(raw, dict) and key in raw:
+            line = places.line((*path, key))
+            raise ConfigInvalid(
+                f"{name}:{line}: {key}: {LATER[key]} are not supported in this version. Remove the key.",
+                file=name,
+                line=line,
+                key=key,
+            )
+
+
+def _alert(model: AlertModel, name: str, line: int) -> dict[str, Any]:
+    raw = model.model_dump(by_alias=True)
+    raw["place"] = f"{name}:{line}"
+    return raw
+
+
+def _sentinel(result: dict[str, Any], data: Any, root: Path, name: str, places: Places) -> None:
+    model = _model(sqlsentinel.File, data, name, places)
+    try:
+        found = sqlsentinel.translate(model, root / name, root)
+    except ValueError as error:
+        raise ConfigInvalid(f"{name}:{places.line(('alerts',))}: {error}.", file=name, line=places.line(())) from None
+    source, config = found["source"]
+    place = f"{name}:{places.line(('database',))}"
+    result["sources"][source] = {
+        "connector": config.pop("connector"),
+        "options": config,
+        "place": place,
+        "private": True,
+    }
+    for channel, options in found["channels"].items():
+        result["channels"][channel] = {"type": options.pop("type"), "options": options, "place": place}
+    for index, alert in enumerate(found["alerts"]):
+        line = places.line(("alerts", index))
+        private, recovered = alert.pop("private_source"), alert.pop("recovered")
+        base = AlertModel.model_construct(name="", query="").model_dump(by_alias=True)
+        result["alerts"].append(
+            {**base, **alert, "private_source": private, "recovered": recovered, "place": f"{name}:{line}"}
+        )
+        for extra in sorted(model.alerts[index].model_extra or {}):
+            result["notes"].append(f"{name}:{line}: the key {extra!r} of a sqlsentinel alert has no meaning here")
+
+
+# ── what one document says of another ────────────────────────────────────────────────────────────────────────────
+
+
+def _cross_check(result: Mapping[str, Any]) -> None:
+    seen: dict[str, str] = {}
+    for alert in result["alerts"]:
+        name, place = alert["name"], alert["place"]
+        if name in seen:
+            raise _at(place, f"the alert name {name!r} is taken by {seen[name]}; alert names are unique", "name")
+        seen[name] = place
+        for channel in alert["notify"]:
+            if channel not in result["channels"]:
+                raise _at(place, f"notify: there is no channel {channel!r}{_near(channel, result['channels'])}", "notify")
+        if isinstance(alert["as"], str) and alert["as"] not in result["principals"]:
+            raise _at(place, f"as: there is no principal {alert['as']!r}{_near(alert['as'], result['principals'])}", "as")
+
+
+def _near(name: str, known: Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(sorted(known)) or 'none'}"
+
+
+def _at(place: str, text: str, key: str) -> ConfigInvalid:
+    file, _, line = place.rpartition(":")
+    return ConfigInvalid(f"{place}: {text}" + ("" if text.endswith("?") else "."), file=file, line=int(line), key=key)
