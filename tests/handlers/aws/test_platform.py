@@ -1,0 +1,88 @@
+"""Secrets Manager, and what happens when AWS cannot be reached."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+
+from core.errors import ConfigInvalid, SourceAuth, SourceError
+from core.settings import Settings
+from handlers.aws.platform import AwsSecrets, Clients, platform
+from tests.runtimes.ministack import client
+from tests.runtimes.process import free_port
+
+
+@pytest.fixture(autouse=True)
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_MAX_ATTEMPTS": "1"}.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def prefix() -> str:
+    return f"{uuid.uuid4().hex[:8]}/"
+
+
+def settings(endpoint: str) -> Settings:
+    return Settings(endpoint_url=endpoint, region="us-east-1")
+
+
+def test_a_secret_is_kept_for_a_minute_and_read_again_when_told(endpoint: str, prefix: str) -> None:
+    manager: Any = client("secretsmanager", endpoint)
+    manager.create_secret(Name=prefix + "key", SecretString="old")
+    now = [0.0]
+    secrets = AwsSecrets(Clients(settings(endpoint)), prefix, lambda: now[0])
+    assert secrets.get("key") == "old"
+    manager.put_secret_value(SecretId=prefix + "key", SecretString="new")
+    now[0] = 59.0
+    assert secrets.get("key") == "old"
+    now[0] = 60.0
+    assert secrets.get("key") == "new"
+    manager.put_secret_value(SecretId=prefix + "key", SecretString="newest")
+    secrets.forget("key")
+    assert secrets.get("key") == "newest"
+
+
+def test_a_binary_secret_is_its_text(endpoint: str, prefix: str) -> None:
+    client("secretsmanager", endpoint).create_secret(Name=prefix + "b", SecretBinary=b"bytes")
+    assert platform(settings(endpoint), {}).secrets is not None
+    assert AwsSecrets(Clients(settings(endpoint)), prefix).get("b") == "bytes"
+
+
+def test_a_missing_secret_says_which_and_where(endpoint: str, prefix: str) -> None:
+    with pytest.raises(ConfigInvalid, match=f"{prefix}nope"):
+        AwsSecrets(Clients(settings(endpoint)), prefix).get("nope")
+
+
+def test_aws_out_of_reach_is_an_error_that_can_be_retried() -> None:
+    ports = platform(settings(f"http://127.0.0.1:{free_port()}"), {})
+    for act in (lambda: ports.secrets.get("x"), lambda: ports.store.get("p", "k")):
+        with pytest.raises(SourceError) as caught:
+            act()
+        assert caught.value.retryable
+
+
+def test_no_credentials_names_what_the_role_needs(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    ports = platform(settings(f"http://127.0.0.1:{free_port()}"), {})
+    with pytest.raises(SourceAuth, match="secretsmanager:GetSecretValue"):
+        ports.secrets.get("x")
+
+
+def test_no_region_names_the_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(ConfigInvalid, match="OMNI_REGION"):
+        platform(Settings(), {}).store.get("p", "k")
+
+
+def test_owners_differ_and_never_say_that_another_is_gone() -> None:
+    one, two = platform(Settings(), {}).owner, platform(Settings(), {}).owner
+    assert one.name() != two.name()
+    assert not one.gone(two.name())

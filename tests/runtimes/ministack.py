@@ -1,0 +1,81 @@
+"""ministack, an AWS emulator, on a free local port: Secrets Manager and DynamoDB for the tests of AWS's ports."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tests.runtimes.process import Child, free_port
+
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
+
+
+def command(name: str) -> str | None:
+    """The path of a console script beside this interpreter, or on PATH."""
+    beside = Path(sys.executable).with_name(name)
+    return str(beside) if beside.is_file() else shutil.which(name)
+
+
+class Ministack:
+    """``url`` is the endpoint of every service."""
+
+    def __init__(self) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self._folder = tempfile.TemporaryDirectory()
+        binary = command("ministack")
+        assert binary is not None
+        self.child = Child([binary], {
+            "GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "IOT_MTLS_ENABLED": "0", "LAMBDA_EXECUTOR": "local",
+        }, Path(self._folder.name))  # fmt: skip
+        try:
+            self.child.wait_for_port(port)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self.child.close()
+        self._folder.cleanup()
+
+
+class Moto:
+    """moto's server, the second opinion."""
+
+    def __init__(self) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        binary = command("moto_server")
+        assert binary is not None
+        self.child = Child([binary, "-H", "127.0.0.1", "-p", str(port)], {}, Path.cwd())
+        try:
+            self.child.wait_for_port(port)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self.child.close()
+
+
+def client(service: str, url: str) -> Any:
+    """A botocore client of the emulator at ``url``."""
+    import botocore.session
+
+    return botocore.session.get_session().create_client(
+        service, region_name="us-east-1", endpoint_url=url, aws_access_key_id="test", aws_secret_access_key="test"
+    )
+
+
+def create_table(url: str, table: str) -> None:
+    """The state table as Terraform creates it."""
+    dynamodb = client("dynamodb", url)
+    dynamodb.create_table(
+        TableName=table, BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
+    )  # fmt: skip
+    dynamodb.get_waiter("table_exists").wait(TableName=table, WaiterConfig={"Delay": 1, "MaxAttempts": 10})
