@@ -21,7 +21,7 @@ from typing import Any
 from core.alert import history
 from core.alert.event import CLOSING, Event
 from core.alert.mute import Owed
-from core.alert.slot import iso
+from core.alert.slot import iso, parse
 from core.errors import ResourceLimit, StateConflict
 from core.ports import ABSENT, Change, Delete, Item, Owner, Put, Store
 
@@ -93,13 +93,20 @@ class Outbox:
             return ""
         return holder
 
-    def register(self, name: str, since: datetime) -> None:
-        """Note that the alert is known from ``since`` on; an older note stays."""
-        if self.store.get(REGISTRY, name) is None:
+    def known(self) -> dict[str, datetime]:
+        """Every alert that ever ran or was registered, and since when it is known."""
+        return {i.key: parse(i.body["since"]) for i in self.store.query(REGISTRY)}
+
+    def register(self, names: Sequence[str], since: datetime) -> None:
+        """Note that these alerts, none of them known so far, are known from ``since`` on; an older note stays."""
+        body = {"since": iso(since)}
+        for start in range(0, len(names), 100):
+            part = names[start : start + 100]
             try:
-                self.store.write(REGISTRY, [Put(name, {"since": iso(since)}, expect=ABSENT)])
+                self.store.write(REGISTRY, [Put(name, body, expect=ABSENT) for name in part])
             except StateConflict:
-                return  # another run noted it in between
+                for name in part if len(part) > 1 else ():  # another run noted some of them: the others one by one
+                    self.register([name], since)
 
     def claim(self, view: View, seconds: float) -> Claim:
         """Take the alert for what ``view`` shows, for ``seconds`` beyond the usual; StateConflict if it is held."""
@@ -110,8 +117,8 @@ class Outbox:
                 alert=view.name,
                 holder=holder,
             )
-        if view.lease is None and view.item is None:
-            self.register(view.name, self._clock())
+        if view.lease is None and view.item is None and self.store.get(REGISTRY, view.name) is None:
+            self.register([view.name], self._clock())
         fence = 1 + (0 if view.lease is None else int(view.lease.body["fence"]))
         claim = Claim(self.store, view, self._owner.name(), fence, self._clock, self._lease_s)
         claim.write([], hold=seconds)

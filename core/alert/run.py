@@ -18,7 +18,7 @@ from core.alert.evaluate import Evaluation, evaluate, failed
 from core.alert.event import Event
 from core.alert.mute import is_silenced
 from core.alert.outbox import REGISTRY, Claim, Outbox, View, partition
-from core.alert.slot import iso, parse
+from core.alert.slot import iso
 from core.errors import ConfigInvalid, Error, Internal, StateConflict
 from core.model import Answer, Ask, DeliveryPolicy, Rule
 from core.ports import Owner, Put, Store
@@ -97,7 +97,8 @@ class Watcher:
         until = now + timedelta(seconds=seconds)
         body = {"from": begin, "until": until.timestamp(), "because": because, "by": by}
         record = {"kind": "silence", "at": iso(now), "until": iso(until), "because": because, "by": by}
-        self.outbox.register(name, now)
+        if self.store.get(REGISTRY, name) is None:
+            self.outbox.register([name], now)
         self.store.write(partition(name), [Put("mute", body), history.entry(now, 0, _any_number(), record, now)])
         return {"alert": name, "until": iso(until), "because": because, "by": by}
 
@@ -115,6 +116,12 @@ class Watcher:
     def status(self, rules: Iterable[Rule]) -> list[dict[str, Any]]:
         """What is known of each rule: schedule, next and last slot, outcome, instances, health, owed, silence."""
         return [self._status(rule) for rule in rules]
+
+    def register(self, rules: Iterable[Rule]) -> None:
+        """Note all scheduled rules as known, so that a slot nobody runs is missed: few writes, however many rules."""
+        known = self.outbox.known()
+        new = [r.name for r in rules if r.enabled and r.schedule and r.name not in known]
+        self.outbox.register(new, self.clock())
 
     def sweep(self, rules: Iterable[Rule], now: datetime | None = None) -> dict[str, Any]:
         """See ``core.alert.sweep.sweep``."""
@@ -257,10 +264,6 @@ class Watcher:
                 "by": silence["by"],
             },
         }
-
-    def known(self) -> dict[str, datetime]:
-        """Every alert that ever ran or was swept, and since when it is known."""
-        return {i.key: parse(i.body["since"]) for i in self.store.query(REGISTRY)}
 
 
 _WORST = ("FIRING", "RECOVERING", "PENDING")

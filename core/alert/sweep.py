@@ -32,11 +32,12 @@ def sweep(watcher: Watcher, rules: Sequence[Rule], now: datetime) -> dict[str, A
     ``drained``: alerts with something due. One alert's error never keeps the others from their turn.
     """
     out: dict[str, Any] = {"drained": 0, "delivered": 0, "owed": 0, "missed": [], "ran": [], "errors": []}
-    known = watcher.known()
+    watcher.register(rules)
+    known = watcher.outbox.known()
     by_name = {rule.name: rule for rule in rules}
-    for name in sorted({*known, *by_name}):
+    for name, since in sorted(known.items()):
         try:
-            _sweep_one(watcher, name, by_name.get(name), known.get(name), now, out)
+            _sweep_one(watcher, name, by_name.get(name), since, now, out)
         except StateConflict:
             continue  # a run holds it and does what is due itself
         except Error as error:
@@ -49,12 +50,8 @@ def sweep(watcher: Watcher, rules: Sequence[Rule], now: datetime) -> dict[str, A
 
 
 def _sweep_one(
-    watcher: Watcher, name: str, rule: Rule | None, since: datetime | None, now: datetime, out: dict[str, Any]
+    watcher: Watcher, name: str, rule: Rule | None, since: datetime, now: datetime, out: dict[str, Any]
 ) -> None:
-    if since is None:
-        if rule is not None and rule.enabled and rule.schedule:
-            watcher.outbox.register(name, now)
-        return
     view = watcher.outbox.read(name)
     if watcher.delivery.is_due(view):
         out["drained"] += 1
