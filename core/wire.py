@@ -55,7 +55,7 @@ class Headers(Mapping[str, str]):
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """``body`` is whole and decoded. ``url``: where it finally came from. ``calls``: requests made, retries included."""
+    """``body`` is whole and decoded. ``url``: where it came from in the end. ``calls``: requests made, with retries."""
 
     status: int
     headers: Headers
@@ -68,7 +68,8 @@ class Response:
 class Credential(Protocol):
     """Something secret added at send time. ``name`` is how messages call it: the reference, never the value."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def apply(self, secrets: Secrets, url: str, headers: dict[str, str]) -> str:
         """Add the credential to ``headers`` or to the URL, and return the URL."""
@@ -123,7 +124,7 @@ class Wire:
                 if wait is None or wait > min(SHORT_WAIT_S, deadline.left() * 0.8):
                     elapsed = (time.monotonic() - started) * 1000
                     return Response(status, found, content, elapsed, final, calls)
-            except _Broken as err:
+            except _BrokenError as err:
                 wait = _pause(calls, None)
                 if calls >= attempts or wait > deadline.left():
                     raise err.as_error from None
@@ -173,17 +174,19 @@ class Wire:
         target = parse(url)
         headers["Host"] = target.netloc
         addresses = self._guard.addresses(target, deadline)
-        if secret and target.scheme == "http" and any(
-            is_public(a) and not self._guard.allowed(target.host, a) for a in addresses
+        if (
+            secret
+            and target.scheme == "http"
+            and any(is_public(a) and not self._guard.allowed(target.host, a) for a in addresses)
         ):
             raise ConfigInvalid(
                 f"A credential would travel to {target.host} unencrypted. Use https:// in the URL.", key="url"
             )
-        broken: _Broken | None = None
+        broken: _BrokenError | None = None
         for address in addresses:
             try:
                 return self._exchange(method, target, address, headers, body, deadline, name, max_bytes)
-            except _Broken as err:
+            except _BrokenError as err:
                 broken = err
                 if not err.never_connected:
                     break
@@ -223,7 +226,7 @@ class Wire:
                 raise
             raw.release_conn()
         except failures.HTTPError as err:
-            raise _broken(err, name, deadline) from None
+            raise _as_broken(err, name, deadline) from None
         return raw.status, Headers(raw.headers), content
 
     def _pool(self, target: Target, address: str) -> urllib3.HTTPConnectionPool:
@@ -264,7 +267,7 @@ class Wire:
             pool.close()
 
 
-class _Broken(Exception):
+class _BrokenError(Exception):
     """No whole answer came; ``as_error`` is what the caller sees when no attempt is left."""
 
     def __init__(self, as_error: Error, *, never_connected: bool = False) -> None:
@@ -273,19 +276,21 @@ class _Broken(Exception):
         self.never_connected = never_connected
 
 
-def _broken(err: failures.HTTPError, name: str, deadline: Deadline) -> _Broken:
+def _as_broken(err: failures.HTTPError, name: str, deadline: Deadline) -> _BrokenError:
     """Say what happened from the kind of failure alone: urllib3's own texts repeat the URL with its query."""
     if isinstance(err, failures.NewConnectionError | failures.ConnectTimeoutError):
         slow = isinstance(err, failures.ConnectTimeoutError) and not isinstance(err, failures.NewConnectionError)
         what = "does not accept a connection in time" if slow else "cannot be reached (connection refused or no route)"
-        return _Broken(SourceError(f"{name} {what}. Check the URL and the network.", target=name), never_connected=True)
+        return _BrokenError(
+            SourceError(f"{name} {what}. Check the URL and the network.", target=name), never_connected=True
+        )
     if isinstance(err, failures.TimeoutError):
-        return _Broken(SourceTimeout(f"{name} did not answer within {deadline.seconds:g} s.", target=name))
+        return _BrokenError(SourceTimeout(f"{name} did not answer within {deadline.seconds:g} s.", target=name))
     if isinstance(err, failures.SSLError):
-        return _Broken(SourceError(f"{name}: the TLS certificate or handshake is not valid.", target=name))
+        return _BrokenError(SourceError(f"{name}: the TLS certificate or handshake is not valid.", target=name))
     if isinstance(err, failures.DecodeError):
-        return _Broken(SourceError(f"{name}: the answer's compression is broken.", target=name))
-    return _Broken(SourceError(f"{name}: the connection broke before the whole answer came.", target=name))
+        return _BrokenError(SourceError(f"{name}: the answer's compression is broken.", target=name))
+    return _BrokenError(SourceError(f"{name}: the connection broke before the whole answer came.", target=name))
 
 
 def _read(raw: Any, deadline: Deadline, max_bytes: int, name: str) -> bytes:

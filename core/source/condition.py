@@ -1,0 +1,101 @@
+"""A Condition as SQL: quoted identifiers, bound parameters, and the same meaning in every database.
+
+What is compared is what leaves: each dialect compares the very expression it would select, so that a pushed
+predicate and the same predicate behind the fetch agree. No comparison made here can raise for any stored value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from core.model import AllOf, AnyOf, Compare, Condition, Faith, Operator
+from core.source.literal import CANNOT, coerce, pushable
+
+OPERATORS: tuple[Operator, ...] = ("=", "!=", "<", "<=", ">", ">=", "in")
+EXACT_ALL: Mapping[Operator, Faith] = dict.fromkeys(OPERATORS, "exact")
+TRUE, FALSE = "(1=1)", "(1=0)"
+
+
+class Side(Protocol):
+    """What a dialect knows of one column: its type, the expression that leaves, and how it compares."""
+
+    type: str
+
+    def compare(self, op: str, placeholder: str) -> str:
+        """``<column> op placeholder``, false or NULL for values that are not of the type; never raises."""
+        ...
+
+    def text(self, op: str, placeholder: str) -> str:
+        """contains, starts with, ends with; case-sensitive."""
+        ...
+
+    def not_null(self) -> str: ...
+
+    def bind(self, value: Any) -> Any:
+        """A coerced literal as the driver takes it."""
+        ...
+
+
+@dataclass(slots=True)
+class Where:
+    """Collects parameters while a condition becomes SQL. ``side`` gives the column's Side by name, or None.
+
+    ``mark``: what stands before a parameter's name.
+    """
+
+    side: Callable[[str], Side | None]
+    params: dict[str, Any] = field(default_factory=dict)
+    mark: str = ":"
+
+    def sql(self, condition: Condition) -> str:
+        """The condition as one SQL expression; a column that is not there makes its comparison false."""
+        if isinstance(condition, AllOf):
+            return " AND ".join(f"({self.sql(p)})" for p in condition.parts) or TRUE
+        if isinstance(condition, AnyOf):
+            return " OR ".join(f"({self.sql(p)})" for p in condition.parts) or FALSE
+        return self._compare(condition)
+
+    def narrow(self, predicates: Sequence[Compare]) -> tuple[str, bool]:
+        """The predicates as SQL, and whether all of them are in it: one whose literal does not fit stays behind."""
+        kept = [p for p in predicates if self._pushable(p)]
+        return self.sql(AllOf(tuple(kept))), len(kept) == len(predicates)
+
+    def _pushable(self, predicate: Compare) -> bool:
+        side = self.side(predicate.column)
+        if side is None:
+            return False
+        values = predicate.value if isinstance(predicate.value, tuple) else (predicate.value,)
+        return all(pushable(v, side.type) for v in values)
+
+    def _compare(self, c: Compare) -> str:
+        side = self.side(c.column)
+        if side is None:
+            return FALSE
+        if c.op in ("in", "not in"):
+            return self._membership(side, c)
+        if isinstance(c.value, tuple):
+            return FALSE
+        value = coerce(c.value, side.type)
+        if value is CANNOT:
+            return FALSE
+        if c.op in ("contains", "starts with", "ends with"):
+            return side.text(c.op, self._bind(side, value)) if side.type == "VARCHAR" else FALSE
+        return side.compare(c.op, self._bind(side, value))
+
+    def _membership(self, side: Side, c: Compare) -> str:
+        given = c.value if isinstance(c.value, tuple) else (c.value,)
+        values = [coerce(v, side.type) for v in given]
+        if c.op == "in":
+            found = [side.compare("=", self._bind(side, v)) for v in values if v is not CANNOT]
+            return " OR ".join(found) or FALSE
+        # Unknown is not "different": a NULL or a literal of another type in NOT IN satisfies nothing, as in SQL.
+        if any(v is CANNOT for v in values):
+            return FALSE
+        return " AND ".join([side.not_null(), *(side.compare("!=", self._bind(side, v)) for v in values)])
+
+    def _bind(self, side: Side, value: Any) -> str:
+        name = f"p{len(self.params)}"
+        self.params[name] = side.bind(value)
+        return f"{self.mark}{name}"

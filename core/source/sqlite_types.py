@@ -1,0 +1,242 @@
+"""SQLite's declared types as DuckDB types, and what its loosely typed values become.
+
+A column leaves as what it was declared to be; a value that is something else is an error where it leaves and equals
+nothing where it is compared.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+_DECIMAL = re.compile(r"(?:DECIMAL|NUMERIC|NUMBER)\s*\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\)")
+_EPOCH = datetime(1970, 1, 1)
+
+
+def duckdb_type(declared: str) -> str:
+    """The DuckDB type of a declared SQLite type.
+
+    Without a declared type (computed columns of a view without CAST) it is VARCHAR: to look at the values
+    would make the type depend on rows that the asker may not see.
+    """
+    kind = declared.upper().strip()
+    decimal = _DECIMAL.match(kind)
+    if decimal:
+        precision, scale = int(decimal[1]), int(decimal[2] or 0)
+        return f"DECIMAL({precision},{scale})" if 1 <= precision <= 38 and scale <= precision else "DOUBLE"
+    for parts, name in _BY_PART:
+        if any(part in kind for part in parts):
+            return name
+    return "VARCHAR"
+
+
+_BY_PART: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("DATETIME", "TIMESTAMP"), "TIMESTAMP"),
+    (("DATE",), "DATE"),
+    (("BOOL",), "BOOLEAN"),
+    (("POINT",), "VARCHAR"),
+    (("INT",), "BIGINT"),
+    (("CHAR", "CLOB", "TEXT"), "VARCHAR"),
+    (("BLOB",), "BLOB"),
+    (("REAL", "FLOA", "DOUB", "NUM", "DEC"), "DOUBLE"),
+)
+
+
+def quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _has_text_affinity(declared: str) -> bool:
+    kind = declared.upper()
+    return "INT" not in kind and any(part in kind for part in ("CHAR", "CLOB", "TEXT"))
+
+
+class SqliteSide:
+    """One column in generated SQL; see condition.Side."""
+
+    def __init__(self, name: str, declared: str) -> None:
+        self.type = duckdb_type(declared)
+        self.name = quoted(name)
+        # A column with text affinity holds texts already; CAST would keep its index from being used.
+        self.as_text = self.name if _has_text_affinity(declared) else f"CAST({self.name} AS TEXT)"
+        # An expression has no declared type: sqlite3's converters keep their hands off it.
+        self.leaves = f"+{self.name}" if self.as_text == self.name or self.type != "VARCHAR" else self.as_text
+        self.read: Callable[[Any], Any] | None = _reader(self.type)
+
+    def compare(self, op: str, placeholder: str) -> str:
+        name = self.name
+        if self.type == "VARCHAR":
+            return f"(typeof({self.as_text}) = 'text' AND {self.as_text} COLLATE BINARY {op} {placeholder})"
+        if self.type == "DATE":
+            return f"omni_day({name}) {op} {placeholder}"
+        if self.type == "TIMESTAMP":
+            return f"omni_moment({name}) {op} {placeholder}"
+        if self.type == "BOOLEAN":
+            return f"(typeof({name}) = 'integer' AND {name} IN (0, 1) AND {name} {op} {placeholder})"
+        if self.type.startswith("DECIMAL"):
+            scale = self.type.rstrip(")").split(",")[1]
+            return f"(typeof({name}) IN ('integer', 'real') AND round({name}, {scale}) {op} {placeholder})"
+        return f"(typeof({name}) IN ('integer', 'real') AND {name} {op} {placeholder})"
+
+    def text(self, op: str, placeholder: str) -> str:
+        value = self.as_text
+        if op == "contains":
+            return f"instr({value}, {placeholder}) > 0"
+        if op == "starts with":
+            return f"substr({value}, 1, length({placeholder})) = {placeholder} COLLATE BINARY"
+        return (
+            f"(length({value}) >= length({placeholder}) AND "
+            f"substr({value}, length({value}) - length({placeholder}) + 1) = {placeholder} COLLATE BINARY)"
+        )
+
+    def not_null(self) -> str:
+        return f"{self.name} IS NOT NULL"
+
+    def bind(self, value: Any) -> Any:
+        if isinstance(value, bool):
+            return int(value)
+        if isinstance(value, Decimal) or (isinstance(value, int) and not -(2**63) <= value < 2**63):
+            return float(value)
+        if isinstance(value, datetime):
+            return micros(value)
+        if isinstance(value, date):
+            return value.toordinal()
+        return value
+
+
+def micros(moment: datetime) -> int:
+    """Microseconds since the epoch of a moment without zone."""
+    delta = moment - _EPOCH
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+
+
+def to_day(value: Any) -> date:
+    """A stored DATE: ISO text, a time of day behind it dropped only when it is midnight. ValueError otherwise."""
+    if not isinstance(value, str):
+        raise ValueError("not a date")
+    if len(value) == 10:
+        return date.fromisoformat(value)
+    moment = to_moment(value)
+    if moment.time() != moment.time().min:
+        raise ValueError("not a whole day")
+    return moment.date()
+
+
+def to_moment(value: Any) -> datetime:
+    """A stored TIMESTAMP: ISO text; one with a zone becomes UTC. ValueError otherwise."""
+    if not isinstance(value, str):
+        raise ValueError("not a timestamp")
+    moment = datetime.fromisoformat(value)
+    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+
+
+def to_truth(value: Any) -> bool:
+    if type(value) is int and value in (0, 1):
+        return bool(value)
+    raise ValueError("not a boolean")
+
+
+def to_decimal(value: Any, scale: int) -> Decimal:
+    """A stored number as exact decimal. SQLite keeps fractions in binary: noise below the scale is rounded away."""
+    if type(value) is int:
+        return Decimal(value)
+    if type(value) is not float:
+        raise ValueError("not a number")
+    exact = Decimal(repr(value))
+    rounded = round(exact, scale)
+    if abs(exact - rounded) > abs(exact) * Decimal("1e-12"):
+        raise ValueError("more digits than declared")
+    return rounded
+
+
+def _reader(kind: str) -> Callable[[Any], Any] | None:
+    """What turns a stored value into the type's Python value; a value that does not fit stays as it is."""
+    if kind.startswith("DECIMAL"):
+        scale = int(kind.rstrip(")").split(",")[1])
+        return _or_same(lambda v: to_decimal(v, scale))
+    return {"DATE": _or_same(to_day), "TIMESTAMP": _or_same(to_moment), "BOOLEAN": _or_same(to_truth)}.get(kind)
+
+
+class Misfit:
+    """Stands for a stored value that is not of its declared type, until the batch is refused."""
+
+
+def _or_same(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        try:
+            return convert(value)
+        except (ValueError, OverflowError):
+            return Misfit()
+
+    return read
+
+
+def _day_number(value: Any) -> int | None:
+    try:
+        return to_day(value).toordinal()
+    except (ValueError, OverflowError):
+        return None
+
+
+def _moment_number(value: Any) -> int | None:
+    try:
+        return micros(to_moment(value))
+    except (ValueError, OverflowError):
+        return None
+
+
+FUNCTIONS: dict[str, Callable[[Any], int | None]] = {"omni_day": _day_number, "omni_moment": _moment_number}
+"""SQL functions that compare dates and times by the very conversion that reads them; NULL where it fails."""
+
+
+def _from_bytes(convert: Callable[[str], Any]) -> Callable[[bytes], Any]:
+    def read(raw: bytes) -> Any:
+        text = raw.decode("utf-8", "replace")
+        try:
+            return convert(text)
+        except (ValueError, OverflowError):
+            return text
+
+    return read
+
+
+def _truth_text(text: str) -> bool:
+    return {"0": False, "1": True}[text] if text in ("0", "1") else to_truth(text)
+
+
+def register() -> None:
+    """Let fragments return DATE, TIMESTAMP and BOOLEAN columns as such (sqlite3 converts by declared type).
+
+    The converters are the process's, and only connections that ask for PARSE_DECLTYPES use them.
+    """
+    sqlite3.register_converter("DATE", _from_bytes(to_day))
+    sqlite3.register_converter("TIMESTAMP", _from_bytes(to_moment))
+    sqlite3.register_converter("DATETIME", _from_bytes(to_moment))
+    sqlite3.register_converter("BOOLEAN", _from_bytes(_truth_text))
+    sqlite3.register_converter("BOOL", _from_bytes(_truth_text))
+
+
+_KINDS: dict[type, str] = {
+    int: "BIGINT",
+    float: "DOUBLE",
+    str: "VARCHAR",
+    bytes: "BLOB",
+    bool: "BOOLEAN",
+    date: "DATE",
+    datetime: "TIMESTAMP",
+}
+
+
+def kinds_of(rows: Sequence[Sequence[Any]], width: int) -> list[str]:
+    """The DuckDB type of each result column, by its values; '' where they are all NULL or of several types."""
+    found = []
+    for i in range(width):
+        kinds = {type(row[i]) for row in rows} - {type(None)}
+        if kinds == {int, float}:
+            kinds = {float}
+        found.append(_KINDS.get(kinds.pop(), "") if len(kinds) == 1 else "")
+    return found
