@@ -112,20 +112,20 @@ def respond(
 
 def failure(error: BaseException, request_id: str) -> HttpResponse:
     """The one mapping from an error to a response. What is not an Error, or is INTERNAL, is logged and not shown."""
-    if not isinstance(error, StatusError):
-        known = public(error, request_id)
-        error = StatusError(known.status, known)
-    told, extra = error.error, error.headers
+    told = public(error, request_id)
+    status, extra = (error.status, error.headers) if isinstance(error, StatusError) else (told.status, {})
     if told.retry_after_ms is not None or told.status == 429:
         extra["Retry-After"] = str(max(1, math.ceil((told.retry_after_ms or 1_000) / 1_000)))
     if told.status == 401:
         extra["WWW-Authenticate"] = 'Bearer realm="omnisentinel"'
-    return answer({"error": told.to_dict(request_id)}, status=error.status, headers=extra)
+    return answer({"error": told.to_dict(request_id)}, status=status, headers=extra)
 
 
 def public(error: BaseException, request_id: str) -> Error:
     """The error as a caller may see it; a defect's cause goes to the log under the same request id."""
-    if isinstance(error, Error) and not isinstance(error, Internal) and error.code != "INTERNAL":
+    if isinstance(error, StatusError):
+        return error.error
+    if isinstance(error, Error) and error.code != Internal.code:
         return error
     _LOG.error("request %s failed", request_id, exc_info=error, extra={"request_id": request_id})
     return Internal(f"Something failed on our side. Quote request {request_id} when you report it.")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
+from core.durations import seconds
 from core.errors import ConfigInvalid, EntitlementDenied, NotFound, SourceTimeout
 from handlers.http import Call, HttpResponse, StatusError, answer, json_object
 from handlers.instant import instant
@@ -148,15 +149,18 @@ def _run(call: Call, name: str) -> HttpResponse:
 
 
 def _silence(call: Call, name: str) -> HttpResponse:
-    from core.project import duration
-
     who = _operator(call)
     given = json_object(call.request, {"for": (str,), "because": (str,)}, ("for", "because"))
     because = cast("str", given["because"]).strip()
     if not because or len(because) > 500:
         raise ConfigInvalid("'because' has to say why, in at most 500 characters.", key="because")
-    seconds = duration(cast("str", given["for"]))
-    return answer(call.app().silence(name, seconds, because, who.name))
+    try:
+        length = seconds(given["for"])
+    except ValueError as error:
+        raise ConfigInvalid(f"'for': {error}.", key="for") from None
+    if length <= 0:
+        raise ConfigInvalid("'for' has to be longer than nothing.", key="for")
+    return answer(call.app().silence(name, length, because, who.name))
 
 
 def _unsilence(call: Call, name: str) -> HttpResponse:
@@ -190,7 +194,7 @@ def _readyz(call: Call) -> HttpResponse:
 
     try:
         call.app()
-    except Exception as error:  # noqa: BLE001 (whatever stops the start means not ready; it is logged, not swallowed)
+    except Exception as error:  # noqa: BLE001 (whatever stops the start means not ready)
         _LOG.error("not ready", exc_info=error, extra={"request_id": call.request_id})
         return answer({"status": "not ready", "code": public(error, call.request_id).code}, status=503)
     return answer({"status": "ready"})

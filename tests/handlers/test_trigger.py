@@ -1,0 +1,109 @@
+"""What **watch** accepts as an event, and what it makes of deliveries that come twice."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from core.errors import ConfigInvalid, NotFound, SourceTimeout, StateConflict
+from handlers.http import HttpRequest
+from handlers.trigger import Order, carry_out, order, own_key, respond
+from tests.handlers.fake import FakeApp
+
+NINE = datetime(2026, 1, 31, 9, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        ({"alert": "revenue"}, Order("revenue")),
+        ({"sweep": True}, Order(None)),
+        ({"sweep": False, "alert": "revenue"}, Order("revenue")),
+        ({"alert": "revenue", "scheduled_at": "2026-01-31T09:00:00Z"}, Order("revenue", NINE)),
+        ({"alert": "revenue", "scheduled_at": "2026-01-31T09:00:00.123456789Z"}, Order("revenue", NINE)),
+        ({"alert": "revenue", "scheduled_at": "2026-01-31T04:00:00-05:00"}, Order("revenue", NINE)),
+        ({"alert": "revenue", "scheduled_at": None}, Order("revenue")),
+        ({"alert": "revenue", "scheduled_at": "<aws.scheduler.scheduled-time>"}, Order("revenue")),
+        ({"alert": "revenue", "scheduled_at": "<aws.scheduler.scheduled-time>", "time": "2026-01-31T09:00:00Z"},
+         Order("revenue", NINE)),
+        ({"version": "0", "id": "x", "detail-type": "Scheduled Event", "source": "aws.scheduler", "account": "1",
+          "time": "2026-01-31T09:00:00Z", "region": "r", "resources": [], "detail": '{"alert": "revenue"}'},
+         Order("revenue", NINE)),
+        ({"version": "0", "id": "x", "detail-type": "check", "source": "me", "account": "1", "region": "r",
+          "time": "2026-01-31T09:00:01Z", "resources": [],
+          "detail": {"alert": "a", "scheduled_at": "2026-01-31T09:00:00Z"}},
+         Order("a", NINE)),
+    ],
+)  # fmt: skip
+def test_events(event: dict[str, Any], expected: Order) -> None:
+    assert order(event) == expected
+
+
+@pytest.mark.parametrize(
+    ("event", "says"),
+    [
+        (None, "has to be an object"), ([], "has to be an object"), ({}, "names no alert"),
+        ({"alert": ""}, "names no alert"),
+        ({"alert": 7}, "'alert' has to be a text"), ({"alrt": "x"}, "Did you mean 'alert'"),
+        ({"sweep": "yes"}, "'sweep'"),
+        ({"alert": "x", "sweep": True}, "not both"), ({"alert": "x", "scheduled_at": "2026-01-31"}, "with its zone"),
+        ({"alert": "x", "scheduled_at": "2026-01-31T09:00:00"}, "with its zone"),
+        ({"detail-type": "x", "detail": "{"}, "not JSON"),
+        ({"detail-type": "x", "detail": "[]"}, "has to be an object"),
+        ({"detail-type": "Scheduled Event", "time": "2026-01-31T09:00:00Z", "detail": "{}"}, "names no alert"),
+    ],
+)  # fmt: skip
+def test_events_that_do_not_fit_say_why(event: Any, says: str) -> None:
+    with pytest.raises(ConfigInvalid, match=says):
+        order(event)
+
+
+def test_a_schedulers_header_is_the_slot_where_the_event_has_none() -> None:
+    assert order({"alert": "x"}, fallback="2026-01-31T09:00:00.9Z") == Order("x", NINE)
+    assert order({"alert": "x", "scheduled_at": "2026-01-31T08:00:00Z"}, fallback="2026-01-31T09:00:00Z").slot != NINE
+
+
+def test_a_run_that_holds_the_alert_makes_this_delivery_harmless() -> None:
+    app = FakeApp(StateConflict("Held by another run."))
+    assert carry_out(lambda: app, Order("revenue", NINE)) == {
+        "alert": "revenue", "slot": "2026-01-31T09:00:00Z", "skipped": "Held by another run.",
+    }  # fmt: skip
+    with pytest.raises(SourceTimeout):
+        carry_out(lambda: FakeApp(SourceTimeout("Late.")), Order("revenue"))
+
+
+def over_http(app: FakeApp, body: Any, *, method: str = "POST", **more: Any) -> tuple[int, Any]:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    response = respond(
+        lambda: app, HttpRequest(method, "/", {"Content-Type": "application/octet-stream"}, {}, raw), **more
+    )
+    assert response.headers["Cache-Control"] == "no-store"
+    return response.status, json.loads(response.body)
+
+
+def test_over_http_the_status_says_whether_a_retry_can_help() -> None:
+    assert over_http(FakeApp(), {"alert": "x"})[0] == 200
+    assert over_http(FakeApp(StateConflict("Held.")), {"alert": "x"})[0] == 200
+    assert over_http(FakeApp(NotFound("No such alert.")), {"alert": "x"})[0] == 404
+    assert over_http(FakeApp(SourceTimeout("Late.")), {"alert": "x"})[0] == 504
+    assert over_http(FakeApp(ValueError("secret")), {"alert": "x"})[0] == 500
+    assert over_http(FakeApp(), b"{")[0] == 400
+    assert over_http(FakeApp(), b"x" * 1_000_001)[0] == 413
+    assert over_http(FakeApp(), {"alert": "x"}, method="GET")[0] == 400
+
+
+def test_a_key_sent_besides_the_platforms_check_has_to_be_right() -> None:
+    app = FakeApp()
+    assert over_http(app, {"alert": "x"}, key="nope")[0] == 401
+    assert app.asked == []
+    assert over_http(app, {"alert": "x"}, key="admin-key")[0] == 200
+
+
+def test_a_platforms_own_token_is_not_taken_for_a_key() -> None:
+    assert own_key("Bearer eyJhbGciOi.eyJpc3MiOi.SIGNATURE_REMOVED_BY_GOOGLE") is None
+    assert own_key("Bearer my-key") == "my-key"
+    assert own_key(None) is None
+    assert own_key("Basic eA==") is None
