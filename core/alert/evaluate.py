@@ -164,12 +164,16 @@ def _fitted(columns: Sequence[tuple[str, Any]], room: int) -> dict[str, Any]:
 
             ready = ready if len(json.dumps(ready)) <= _TEXT else _cut(json.dumps(ready), _TEXT)
         ready = _cut(ready, _TEXT)
-        room -= len(name) + (len(str(ready)) if isinstance(ready, str | list | dict) else 20) + 6
+        room -= len(name.encode()) + (_size(ready) if isinstance(ready, str | list | dict) else 20) + 6
         if room < 0:
             context["..."] = f"{len(columns) - len(context)} more columns"
             break
         context[name] = ready
     return context
+
+
+def _size(value: Any) -> int:
+    return len(str(value).encode("utf-8", "surrogatepass"))
 
 
 def _cut(value: Any, length: int) -> Any:

@@ -166,7 +166,7 @@ class Claim:
         ``release``: give the lease back with it, where nothing is due. Raises ResourceLimit when it is too much.
         """
         view, now = self.view, self._clock()
-        if len(state["instances"]) > 100 and len(json.dumps(state)) > _ITEM_SIZE:
+        if len(state["instances"]) > 100 and _size(state) > _ITEM_SIZE:
             raise ResourceLimit(
                 f"The state of alert {view.name!r} would be larger than {_ITEM_SIZE:,} bytes with "
                 f"{len(state['instances'])} instances. Return fewer rows, or shorter key columns.",
@@ -224,7 +224,7 @@ class Claim:
         size = _CHUNK_SIZE
         for e in told:
             to = {c: {"status": "owed", "attempts": 0, "at": now.timestamp()} for c in channels}
-            length = len(json.dumps(e)) + 200 * len(channels)
+            length = _size(e) + 200 * len(channels)
             if size + length > _CHUNK_SIZE or len(chunks[-1]) >= _CHUNK_EVENTS:
                 chunks.append([])
                 size = 0
@@ -243,3 +243,8 @@ class Claim:
                     e["over"] = over
                     changed.append(key)
         return list(dict.fromkeys(changed))
+
+
+def _size(body: Mapping[str, Any]) -> int:
+    """Bytes of UTF-8 that the body takes in a store."""
+    return len(json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))

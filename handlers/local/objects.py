@@ -7,7 +7,7 @@ import os
 import struct
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -40,9 +40,9 @@ class LocalObjects:
                     file.write(body)
                     file.flush()
                     os.fsync(file.fileno())
-                if only_if_absent:
-                    self._link(part, path, name)
-                else:
+                with self._locked():
+                    if only_if_absent and self._live(path) is not None:
+                        raise StateConflict(f"An object named {name!r} is already there.", object=name)
                     part.replace(path)
             finally:
                 part.unlink(missing_ok=True)
@@ -67,28 +67,14 @@ class LocalObjects:
         (expires,) = _EXPIRY.unpack_from(content)
         return content[_EXPIRY.size :] if expires > self._clock() else None
 
-    def _link(self, part: Path, path: Path, name: str) -> None:
-        """Take the name. An expired holder is moved away first, under a name of its own: one mover wins."""
-        for _ in range(3):
-            try:
-                os.link(part, path)
-                return
-            except FileExistsError:
-                if self._live(path) is not None:
-                    break
-                self._evict(path)
-        raise StateConflict(f"An object named {name!r} is already there.", object=name)
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One writer at a time among the threads and processes of this machine."""
+        import fcntl
 
-    def _evict(self, path: Path) -> None:
-        grave = self._folder / f"part~{os.urandom(8).hex()}"
-        try:
-            path.rename(grave)
-        except FileNotFoundError:
-            return
-        if self._live(grave) is not None:  # somebody put a new one in between: give it back
-            with suppress(FileExistsError):  # or yet another one is there by now, which overwrote it
-                os.link(grave, path)
-        grave.unlink()
+        with (self._folder / "lock~").open("wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # ends with the file, even if the process dies
+            yield
 
 
 @contextmanager

@@ -7,9 +7,10 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from core.errors import ConfigInvalid, Error, ResourceLimit, SourceAuth, SourceError, SourceTimeout, StateConflict
 from core.ports import ABSENT, Change, Delete, Item, Put
@@ -130,13 +131,18 @@ def _encoded(partition: str, change: Change) -> str:
     if isinstance(change, Delete):
         return ""
     text = json.dumps(change.body, separators=(",", ":"), allow_nan=False)
-    if len(text) > MAX_BODY:
+    if len(text) > MAX_BODY and (size := _utf8_size(change.body)) > MAX_BODY:
         raise ResourceLimit(
-            f"The state {partition}/{change.key} would take {len(text):,} bytes; at most {MAX_BODY:,} can be stored.",
+            f"The state {partition}/{change.key} would take {size:,} bytes; at most {MAX_BODY:,} can be stored.",
             partition=partition,
             key=change.key,
         )
     return text
+
+
+def _utf8_size(body: Mapping[str, Any]) -> int:
+    """The size that every cloud counts; what is stored here is ASCII, so that any text of Python's fits."""
+    return len(json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass"))
 
 
 def _apply(db: sqlite3.Connection, partition: str, change: Change, body: str, now: float) -> str:

@@ -1,0 +1,72 @@
+"""One contract suite for every port of every platform.
+
+To have a platform tested, add one module ``tests/contract/platform_<name>.py`` with any of these, all of them context
+managers; a port that is not offered is not tested for that platform:
+
+    store(folder: Path) -> Iterator[Store]                      an empty store, its own for each use
+    address(store: Store) -> str                                with ``reopen``: where another process finds it
+    reopen(address: str) -> Store                               called in another process; a plain function, as address
+    secrets(folder: Path) -> Iterator[tuple[Secrets, Callable[[str, str | None], None]]]
+                                                                and how to set (None: remove) one from outside
+    owner(folder: Path) -> Iterator[Owner]
+    objects(folder: Path) -> Iterator[Objects]
+    PLACES: tuple[str, ...]                                     what the text of a missing secret's error has to name
+    PARALLEL = False                                            (optional) where concurrent writers are too slow here
+
+``folder`` is an empty folder of the test. A module may call ``tests.parts.need`` for what a machine may lack.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import tests.contract
+from core.ports import Objects, Owner, Secrets, Store
+
+_PREFIX = "platform_"
+NAMES = sorted(
+    m.name.removeprefix(_PREFIX) for m in pkgutil.iter_modules(tests.contract.__path__) if m.name.startswith(_PREFIX)
+)
+
+
+@pytest.fixture(params=NAMES)
+def offered(request: pytest.FixtureRequest) -> ModuleType:
+    """The platform's module."""
+    return importlib.import_module(f"tests.contract.{_PREFIX}{request.param}")
+
+
+def _port(offered: ModuleType, name: str) -> Callable[..., object]:
+    made = getattr(offered, name, None)
+    if made is None:
+        pytest.skip(f"{offered.__name__} has no port {name!r}")
+    return made  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def store(offered: ModuleType, tmp_path: Path) -> Iterator[Store]:
+    with _port(offered, "store")(tmp_path) as made:  # type: ignore[attr-defined]
+        yield made
+
+
+@pytest.fixture
+def secrets(offered: ModuleType, tmp_path: Path) -> Iterator[tuple[Secrets, Callable[[str, str | None], None]]]:
+    with _port(offered, "secrets")(tmp_path) as made:  # type: ignore[attr-defined]
+        yield made
+
+
+@pytest.fixture
+def owner(offered: ModuleType, tmp_path: Path) -> Iterator[Owner]:
+    with _port(offered, "owner")(tmp_path) as made:  # type: ignore[attr-defined]
+        yield made
+
+
+@pytest.fixture
+def objects(offered: ModuleType, tmp_path: Path) -> Iterator[Objects]:
+    with _port(offered, "objects")(tmp_path) as made:  # type: ignore[attr-defined]
+        yield made
