@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from tests.parts import need
 from tests.runtimes.process import Child, free_port
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
+
+
+class Emulator(Protocol):
+    program: str
+    url: str
+
+    def __init__(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 def command(name: str) -> str | None:
@@ -19,14 +31,25 @@ def command(name: str) -> str | None:
     return str(beside) if beside.is_file() else shutil.which(name)
 
 
+@functools.cache
+def shared(kind: type[Emulator]) -> Emulator:
+    """The one server of that kind for this test process; ends with it. Skips the test where it is not installed."""
+    need(kind.program, command(kind.program) is not None, "install the dev extra")
+    server = kind()
+    atexit.register(server.close)
+    return server
+
+
 class Ministack:
     """``url`` is the endpoint of every service."""
+
+    program = "ministack"
 
     def __init__(self) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self._folder = tempfile.TemporaryDirectory()
-        binary = command("ministack")
+        binary = command(self.program)
         assert binary is not None
         self.child = Child([binary], {
             "GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "IOT_MTLS_ENABLED": "0", "LAMBDA_EXECUTOR": "local",
@@ -45,10 +68,12 @@ class Ministack:
 class Moto:
     """moto's server, the second opinion."""
 
+    program = "moto_server"
+
     def __init__(self) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        binary = command("moto_server")
+        binary = command(self.program)
         assert binary is not None
         self.child = Child([binary, "-H", "127.0.0.1", "-p", str(port)], {}, Path.cwd())
         try:

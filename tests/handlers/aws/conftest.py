@@ -1,34 +1,15 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 
 import pytest
 
-from tests.parts import need
-from tests.runtimes.ministack import Ministack, Moto, command, create_table
+from tests.runtimes.ministack import Ministack, Moto, create_table, shared
 
 
-@pytest.fixture(scope="session")
-def ministack() -> Iterator[Ministack]:
-    need("ministack", command("ministack") is not None, "install the dev extra")
-    stack = Ministack()
-    yield stack
-    stack.close()
-
-
-@pytest.fixture(scope="session")
-def moto() -> Iterator[Moto]:
-    need("moto", command("moto_server") is not None, "install the dev extra")
-    server = Moto()
-    yield server
-    server.close()
-
-
-@pytest.fixture(params=["ministack", "moto"])
+@pytest.fixture(params=[Ministack, Moto], ids=["ministack", "moto"])
 def endpoint(request: pytest.FixtureRequest) -> str:
-    url: str = request.getfixturevalue(request.param).url
-    return url
+    return shared(request.param).url
 
 
 @pytest.fixture
