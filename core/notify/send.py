@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from core.deadline import Deadline
@@ -57,7 +56,9 @@ class Wire(Protocol):
         headers: Mapping[str, str],
         body: bytes | None,
         deadline: Deadline,
-        retries: bool = False,
+        retries: bool,
+        label: str,
+        max_bytes: int,
     ) -> Response: ...
 
 
@@ -156,9 +157,21 @@ def option(channel: Channel, name: str) -> str:
     return value.strip()
 
 
+_MAX_ANSWER = 1_000_000
 RETRIED = frozenset({408, 409, 425, 429})
 """Statuses below 500 worth another try. 409 is what a receiver answers while the first attempt with the same
 idempotency key is still at work: not known to have arrived, so it is tried again under the same id."""
+
+
+def exchange(
+    channel: Channel, wire: Wire, method: str, url: str, headers: Mapping[str, str], body: bytes | None, left: Deadline
+) -> SendResult:
+    """One request, and what its answer means. No message shows the URL, which may be a secret itself."""
+    label = f"Channel {channel.name!r}"
+    answer = wire.send(
+        method, url, headers=headers, body=body, deadline=left, retries=False, label=label, max_bytes=_MAX_ANSWER
+    )
+    return accepted(answer, channel)
 
 
 def accepted(response: Response, channel: Channel) -> SendResult:
@@ -173,26 +186,17 @@ def accepted(response: Response, channel: Channel) -> SendResult:
     raise SendFailed(
         f"Channel {channel.name!r} answered HTTP {status}. {hint}",
         retryable=retryable,
-        retry_after_s=retry_after(response.headers.get("Retry-After"), datetime.now(UTC)) if retryable else None,
+        retry_after_s=_retry_after(response) if retryable else None,
         channel=channel.name,
         http_status=status,
     )
 
 
-def retry_after(value: str | None, now: datetime) -> float | None:
-    """Seconds from a Retry-After header: a number or an HTTP date; None for anything else."""
-    if not value:
-        return None
-    text = value.strip()
-    if text.isascii() and text.isdigit():
-        return float(text[:9])
-    from email.utils import parsedate_to_datetime
+def _retry_after(response: Response) -> float | None:
+    from core.wire import retry_after_s
 
-    try:
-        at = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds())
+    asked = retry_after_s(response.headers)
+    return None if asked is None else min(asked, 86_400.0)
 
 
 def header_value(text: str, channel: Channel, name: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from core.deadline import Deadline
 from core.model import Channel
 from core.notify.message import Message, one_line
-from core.notify.send import Resolver, SendResult, Wire, accepted, option
+from core.notify.send import Resolver, SendResult, Wire, exchange, option
 
 MAX_HEADER = 150
 MAX_SECTION = 3000
@@ -22,7 +22,7 @@ def send_slack(message: Message, channel: Channel, resolve: Resolver, wire: Wire
     url = resolve(option(channel, "url"))
     body = json.dumps(payload(message), ensure_ascii=False).encode("utf-8", "replace")
     headers = {"Content-Type": "application/json; charset=utf-8", "User-Agent": "OmniSentinel"}
-    return accepted(wire.send("POST", url, headers=headers, body=body, deadline=deadline), channel)
+    return exchange(channel, wire, "POST", url, headers, body, deadline)
 
 
 def payload(message: Message) -> dict[str, Any]:

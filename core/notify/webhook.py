@@ -22,7 +22,7 @@ from core.deadline import Deadline
 from core.errors import ConfigInvalid
 from core.model import Channel
 from core.notify.message import Message
-from core.notify.send import Resolver, SendResult, Wire, accepted, header_value, option
+from core.notify.send import Resolver, SendResult, Wire, exchange, header_value, option
 
 METHODS = ("POST", "PUT", "PATCH", "GET")
 _RESERVED = frozenset(
@@ -57,7 +57,7 @@ def send_webhook(message: Message, channel: Channel, resolve: Resolver, wire: Wi
     if channel.options.get("sign_with"):
         key = signing_key(resolve(option(channel, "sign_with")), channel)
         headers["webhook-signature"] = signature(key, message.id, now, body or b"")
-    return accepted(wire.send(method, url, headers=headers, body=body, deadline=deadline), channel)
+    return exchange(channel, wire, method, url, headers, body, deadline)
 
 
 def payload(message: Message) -> bytes:
