@@ -164,8 +164,8 @@ def _silence(call: Call, name: str) -> HttpResponse:
 
 
 def _unsilence(call: Call, name: str) -> HttpResponse:
-    _operator(call)
-    return answer(call.app().unsilence(name))
+    who = _operator(call)
+    return answer(call.app().unsilence(name, who.name))
 
 
 def _operator(call: Call) -> Principal:

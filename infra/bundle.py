@@ -36,7 +36,7 @@ DIRECT_UPLOAD_BYTES = 50_000_000
 PYTHON = "3.13"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _PACKAGES = {"azure": ".python_packages/lib/site-packages/"}
-_SHIMS = {
+SHIMS = {
     "aws": {},
     "gcp": {"main.py": 'from handlers.gcp.main import ask, watch, work\n\n__all__ = ["ask", "watch", "work"]\n'},
     "azure": {
@@ -117,7 +117,7 @@ def _stage(cloud: str, own: Path, project_root: Path, taken: Sequence[str], pyth
     """Our code, the shims and the project as they will lie in the zip, byte-compiled."""
     for path in code_files(ROOT, cloud):
         _copy(ROOT / path, own / path)
-    for name, text in {**_SHIMS[cloud], **_requirements(cloud, python)}.items():
+    for name, text in {**SHIMS[cloud], **_requirements(cloud, python)}.items():
         (own / name).write_text(text)
     compile_all(own, python, strict=True)
     for path in taken:

@@ -33,7 +33,7 @@ _CONFIG = Config(
 
 def platform(settings: Settings, env: Mapping[str, str], _root: Path | None = None) -> Platform:
     """The ports of this AWS account and region. Makes no call yet."""
-    clients = Clients(settings)
+    clients = Clients(settings, env)
     return Platform(
         name="aws",
         secrets=AwsSecrets(clients, settings.secret_prefix),
@@ -47,8 +47,8 @@ def platform(settings: Settings, env: Mapping[str, str], _root: Path | None = No
 class Clients:
     """One botocore session and its clients, made when first asked for."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, env: Mapping[str, str]) -> None:
+        self._settings, self._env = settings, env
         self._session: Any = None
         self._made: dict[str, Any] = {}
 
@@ -57,7 +57,11 @@ class Clients:
         if service not in self._made:
             if self._session is None:
                 self._session = botocore.session.get_session()
-            region = self._settings.region or self._session.get_config_variable("region")
+            region = (
+                self._settings.region
+                or self._env.get("AWS_REGION")  # botocore itself reads AWS_DEFAULT_REGION and the profile only
+                or self._session.get_config_variable("region")
+            )
             if not region:
                 raise ConfigInvalid("No AWS region: set OMNI_REGION or AWS_REGION.", key="region")
             self._made[service] = self._session.create_client(

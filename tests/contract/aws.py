@@ -71,7 +71,7 @@ class _Known(Clients):
     """Clients with the emulator's credentials, whatever this machine's are."""
 
     def __init__(self, endpoint: str) -> None:
-        super().__init__(Settings(endpoint_url=endpoint))
+        super().__init__(Settings(endpoint_url=endpoint), {})
         self._made = {"secretsmanager": client("secretsmanager", endpoint)}
 
 

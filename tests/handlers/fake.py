@@ -76,6 +76,6 @@ class FakeApp:
         self._told("silence", name, seconds, because, by)
         return {"alert": name}
 
-    def unsilence(self, name: str) -> dict[str, Any]:
-        self._told("unsilence", name)
+    def unsilence(self, name: str, by: str = "") -> dict[str, Any]:
+        self._told("unsilence", name, by)
         return {"alert": name}

@@ -154,7 +154,7 @@ def test_a_manual_run_and_silences_reach_the_app() -> None:
     assert app.asked == [
         ("watch", "re venue", NOW, True),
         ("silence", "revenue", 7_200.0, "deploy", "ops"),
-        ("unsilence", "revenue"),
+        ("unsilence", "revenue", "ops"),
         ("history", "revenue", 7),
     ]
 

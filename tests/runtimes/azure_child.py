@@ -25,7 +25,7 @@ class Message:
     def __init__(self, **fields: Any) -> None:
         self.__dict__.update(dict.fromkeys(self.oneof))
         self.__dict__.update(self.empty)
-        self.__dict__.update({name: value for name, value in fields.items() if value is not None})
+        self.__dict__.update(fields)
 
     def WhichOneof(self, _group: str) -> str | None:  # noqa: N802 (protobuf's name)
         return next((name for name in self.oneof if self.__dict__[name] is not None), None)

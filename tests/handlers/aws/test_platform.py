@@ -33,7 +33,7 @@ def test_a_secret_is_kept_for_a_minute_and_read_again_when_told(endpoint: str, p
     manager: Any = client("secretsmanager", endpoint)
     manager.create_secret(Name=prefix + "key", SecretString="old")
     now = [0.0]
-    secrets = AwsSecrets(Clients(settings(endpoint)), prefix, lambda: now[0])
+    secrets = AwsSecrets(Clients(settings(endpoint), {}), prefix, lambda: now[0])
     assert secrets.get("key") == "old"
     manager.put_secret_value(SecretId=prefix + "key", SecretString="new")
     now[0] = 59.0
@@ -48,12 +48,12 @@ def test_a_secret_is_kept_for_a_minute_and_read_again_when_told(endpoint: str, p
 def test_a_binary_secret_is_its_text(endpoint: str, prefix: str) -> None:
     client("secretsmanager", endpoint).create_secret(Name=prefix + "b", SecretBinary=b"bytes")
     assert platform(settings(endpoint), {}).secrets is not None
-    assert AwsSecrets(Clients(settings(endpoint)), prefix).get("b") == "bytes"
+    assert AwsSecrets(Clients(settings(endpoint), {}), prefix).get("b") == "bytes"
 
 
 def test_a_missing_secret_says_which_and_where(endpoint: str, prefix: str) -> None:
     with pytest.raises(ConfigInvalid, match=f"{prefix}nope"):
-        AwsSecrets(Clients(settings(endpoint)), prefix).get("nope")
+        AwsSecrets(Clients(settings(endpoint), {}), prefix).get("nope")
 
 
 def test_aws_out_of_reach_is_an_error_that_can_be_retried() -> None:
