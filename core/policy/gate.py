@@ -22,7 +22,7 @@ class Catalog(Protocol):
 
     def names(self, source: str, deadline: Deadline) -> Sequence[str]: ...
 
-    def sources(self) -> Sequence[str]: ...
+    def source_names(self) -> Sequence[str]: ...
 
     def sources_with(self, name: str, deadline: Deadline) -> Sequence[str]: ...
 
@@ -58,7 +58,7 @@ class View:
     def sources(self) -> Sequence[str]:
         if self._private_source is not None:
             return [self._private_source]
-        return [name for name in self._catalog.sources() if name not in self._private]
+        return [name for name in self._catalog.source_names() if name not in self._private]
 
     def find(self, source: str | None, name: str) -> Visible:
         """The visible table of that name; a bare name resolves where exactly one source has it.

@@ -34,7 +34,10 @@ class Catalog:
     def source(self, name: str) -> Source | None:
         """The source of that name, case-insensitively."""
         wanted = name.lower()
-        return next((s for n, s in self.sources.items() if n.lower() == wanted), None)
+        return next((self.sources[n] for n in self.sources if n.lower() == wanted), None)
+
+    def source_names(self) -> list[str]:
+        return list(self.sources)
 
     def table(self, source: str, name: str, deadline: Deadline) -> Table | None:
         """One table, names matched case-insensitively; None where source or table is not there.
@@ -79,9 +82,9 @@ class Catalog:
         wanted = table.lower()
         found: list[str] = []
         failed: Error | None = None
-        for name, source in sorted(self.sources.items()):
+        for name in sorted(self.sources):
             try:
-                if any(n.lower() == wanted for n in self.names(source.name, deadline)):
+                if any(n.lower() == wanted for n in self.names(name, deadline)):
                     found.append(name)
             except Error as err:
                 failed = failed or err

@@ -15,6 +15,7 @@ from core.source.literal import CANNOT, coerce, pushable
 
 OPERATORS: tuple[Operator, ...] = ("=", "!=", "<", "<=", ">", ">=", "in")
 EXACT_ALL: Mapping[Operator, Faith] = dict.fromkeys(OPERATORS, "exact")
+TEXTS = ("VARCHAR", "JSON")
 TRUE, FALSE = "(1=1)", "(1=0)"
 
 
@@ -23,8 +24,8 @@ class Side(Protocol):
 
     type: str
 
-    def compare(self, op: str, placeholder: str) -> str:
-        """``<column> op placeholder``, false or NULL for values that are not of the type; never raises."""
+    def compare(self, op: str, placeholder: str, value: Any) -> str:
+        """``<column> op placeholder``, false or NULL for stored values that are not of the type; never raises."""
         ...
 
     def text(self, op: str, placeholder: str) -> str:
@@ -81,19 +82,17 @@ class Where:
         if value is CANNOT:
             return FALSE
         if c.op in ("contains", "starts with", "ends with"):
-            return side.text(c.op, self._bind(side, value)) if side.type == "VARCHAR" else FALSE
-        return side.compare(c.op, self._bind(side, value))
+            return side.text(c.op, self._bind(side, value)) if side.type in TEXTS else FALSE
+        return side.compare(c.op, self._bind(side, value), value)
 
     def _membership(self, side: Side, c: Compare) -> str:
         given = c.value if isinstance(c.value, tuple) else (c.value,)
         values = [coerce(v, side.type) for v in given]
         if c.op == "in":
-            found = [side.compare("=", self._bind(side, v)) for v in values if v is not CANNOT]
+            found = [side.compare("=", self._bind(side, v), v) for v in values if v is not CANNOT]
             return " OR ".join(found) or FALSE
-        # Unknown is not "different": a NULL or a literal of another type in NOT IN satisfies nothing, as in SQL.
-        if any(v is CANNOT for v in values):
-            return FALSE
-        return " AND ".join([side.not_null(), *(side.compare("!=", self._bind(side, v)) for v in values)])
+        others = [side.compare("!=", self._bind(side, v), v) for v in values if v is not CANNOT]
+        return " AND ".join([side.not_null(), *others])
 
     def _bind(self, side: Side, value: Any) -> str:
         name = f"p{len(self.params)}"

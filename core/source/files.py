@@ -238,7 +238,7 @@ class FilesSource:
                     batch = next(batches, None)
                 except Exception as err:  # noqa: BLE001  arro3 raises a bare Exception for an error inside the stream
                     raise self._explain(err, table, fetching.deadline) from None
-                ledger.add(self.name, rows=batch.num_rows if batch else 0, ms=(time.monotonic() - started) * 1000)
+                ledger.add(self.name, ms=(time.monotonic() - started) * 1000)
                 if batch is None:
                     return
                 total += batch.num_rows
@@ -276,7 +276,7 @@ class FileSide:
         self.type = column.type
         self.column = column.name
 
-    def compare(self, op: str, placeholder: str) -> str:
+    def compare(self, op: str, placeholder: str, value: Any) -> str:
         return f"{quoted(self.column)} {op} {placeholder}"
 
     def text(self, op: str, placeholder: str) -> str:

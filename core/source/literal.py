@@ -26,8 +26,8 @@ def pushable(value: Scalar, kind: str) -> bool:
     """
     if kind in WHOLE or kind == "DOUBLE" or kind.startswith("DECIMAL"):
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if kind == "BOOLEAN":
-        return isinstance(value, bool)
+    if kind in ("VARCHAR", "JSON") and not isinstance(value, str):
+        return False
     found = coerce(value, kind)
     if found is CANNOT:
         return False
@@ -49,9 +49,9 @@ CANNOT = _Cannot()
 def coerce(value: Scalar, kind: str) -> Any:
     """``value`` as a Python value that compares with a column of DuckDB type ``kind``; CANNOT where there is none.
 
-    Numbers become int, float or Decimal (a fraction stays one: ``id = 1.5`` is false, ``id < 1.5`` is not), dates
-    and times their Python classes. A text that reads as the type counts as it; a number is no text.
-    A timestamp without zone beside TIMESTAMPTZ is UTC. NULL is CANNOT: nothing compares with it.
+    Beside a number column a text that reads as a number counts as it (a fraction stays one: ``id = 1.5`` is false,
+    ``id < 1.5`` is not); beside a text column a number is its text. Dates and times are ISO 8601 texts, one without
+    zone beside TIMESTAMPTZ is UTC. NULL is CANNOT: nothing compares with it.
     """
     if value is None:
         return CANNOT
@@ -79,7 +79,7 @@ def _coerce(value: Any, kind: str) -> Any:
         moment = datetime.fromisoformat(_text(value).strip())
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     if kind in ("VARCHAR", "JSON"):
-        return _text(value)
+        return _text({True: "true", False: "false"}[value] if isinstance(value, bool) else str(value))
     raise ValueError(kind)
 
 
@@ -105,11 +105,6 @@ def _number(value: Any, kind: str) -> Any:
 
 
 def _boolean(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    known = {"true": True, "false": False}
-    if isinstance(value, str) and value.strip().lower() in known:
-        return known[value.strip().lower()]
-    if value in (0, 1):
-        return bool(value)
-    raise ValueError("not a boolean")
+    if not isinstance(value, bool):
+        raise ValueError("not a boolean")
+    return value

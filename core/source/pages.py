@@ -75,7 +75,6 @@ class RestSource:
         else:
             check(response, source=self.name, target=request.label, credential=self._auth.name if self._auth else "")
             page = reader.read(request, response)
-        ledger.add(self.name, rows=page.rows)
         ledger.fetched(scan.table.full_name, datetime.now(UTC), 0.0, False)
         return page
 

@@ -111,7 +111,7 @@ class SqliteSource:
             while True:
                 started = time.monotonic()
                 raw = cursor.fetchmany(BATCH)
-                ledger.add(self.name, rows=len(raw), ms=(time.monotonic() - started) * 1000)
+                ledger.add(self.name, ms=(time.monotonic() - started) * 1000)
                 if not raw:
                     return
                 total += len(raw)

@@ -67,7 +67,7 @@ class SqliteSide:
         self.leaves = f"+{self.name}" if self.as_text == self.name or self.type != "VARCHAR" else self.as_text
         self.read: Callable[[Any], Any] | None = _reader(self.type)
 
-    def compare(self, op: str, placeholder: str) -> str:
+    def compare(self, op: str, placeholder: str, value: Any) -> str:
         name = self.name
         if self.type == "VARCHAR":
             return f"(typeof({self.as_text}) = 'text' AND {self.as_text} COLLATE BINARY {op} {placeholder})"
@@ -189,8 +189,30 @@ def _moment_number(value: Any) -> int | None:
         return None
 
 
-FUNCTIONS: dict[str, Callable[[Any], int | None]] = {"omni_day": _day_number, "omni_moment": _moment_number}
-"""SQL functions that compare dates and times by the very conversion that reads them; NULL where it fails."""
+def _strict_day(value: Any) -> int | None:
+    return None if value is None else to_day(value).toordinal()
+
+
+def _strict_moment(value: Any) -> int | None:
+    return None if value is None else micros(to_moment(value))
+
+
+def _misfit(column: Any) -> None:
+    raise ValueError(f"a value of {column} is not of its declared type")
+
+
+FUNCTIONS: dict[str, Callable[[Any], int | None]] = {
+    "omni_day": _day_number,
+    "omni_moment": _moment_number,
+    "omni_date": _strict_day,
+    "omni_timestamp": _strict_moment,
+    "omni_misfit": _misfit,
+}
+"""SQL functions that compare dates and times by the very conversion that reads them.
+
+omni_day and omni_moment are NULL where it fails (a predicate that no row satisfies); omni_date, omni_timestamp and
+omni_misfit fail there (a fragment must not answer over values that a scan would refuse).
+"""
 
 
 def _from_bytes(convert: Callable[[str], Any]) -> Callable[[bytes], Any]:

@@ -1,0 +1,290 @@
+"""Which predicates of a query each scan may be narrowed by, and why the others stay behind.
+
+A predicate ``column op literal`` goes down when it must hold for every row that the reference contributes to the
+answer: it is a conjunct of WHERE of the SELECT that reads the table, or of the ON of an inner join; and through a
+derived table or a CTE that is used once, when that passes the column through unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sqlglot import exp
+
+from core.model import Compare, Operator, Scalar
+
+if TYPE_CHECKING:
+    from core.query.parse import Statement
+    from core.query.plan import BoundRef
+
+_OPERATORS: dict[type[exp.Expression], Operator] = {
+    exp.EQ: "=",
+    exp.NEQ: "!=",
+    exp.LT: "<",
+    exp.LTE: "<=",
+    exp.GT: ">",
+    exp.GTE: ">=",
+}
+_MIRRORED: dict[Operator, Operator] = {"=": "=", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+
+
+@dataclass(slots=True)
+class Narrowing:
+    """``kept``: (predicate, why it was not pushed) for EXPLAIN."""
+
+    narrow: list[Compare] = field(default_factory=list)
+    kept: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Predicate:
+    """``qualifier`` is '' for a bare column. ``from_outer``: the text already belongs to an outer query's report."""
+
+    qualifier: str
+    column: str
+    op: Operator
+    value: Scalar | tuple[Scalar, ...]
+    text: str
+
+
+def narrowings(statement: Statement, bound: Sequence[BoundRef]) -> dict[str, Narrowing]:
+    """For each bound reference (by its fresh name) what narrows it."""
+    result = {b.name: Narrowing() for b in bound}
+    by_node = {id(b.ref.node): b for b in bound}
+    uses = _cte_uses(statement.tree)
+    for select in statement.tree.find_all(exp.Select):
+        for predicate in _incoming(select, uses):
+            _give(select, predicate, by_node, result)
+        for conjunct, readers in _conjuncts(select):
+            found = _as_predicate(conjunct)
+            if found is None:
+                _report(select, conjunct, by_node, result)
+            else:
+                _give(select, found, by_node, result, readers)
+    return result
+
+
+def _tables(select: exp.Select) -> Iterator[exp.Expression]:
+    from_ = select.args.get("from_")
+    if from_ is not None:
+        yield from_.this
+    for join in select.args.get("joins") or []:
+        yield join.this
+
+
+def _give(
+    select: exp.Select,
+    predicate: _Predicate,
+    by_node: dict[int, BoundRef],
+    result: dict[str, Narrowing],
+    readers: set[int] | None = None,
+) -> None:
+    owners = [
+        b
+        for node in _tables(select)
+        if (b := by_node.get(id(node))) is not None
+        and not node.args.get("pivots")
+        and not node.args.get("sample")
+        and (not predicate.qualifier or predicate.qualifier.lower() == b.ref.alias.lower())
+        and b.visible.table.column(predicate.column) is not None
+        and not _renames_columns(node)
+    ]
+    if len(owners) != 1:
+        return
+    owner = owners[0]
+    if readers is not None and id(owner.ref.node) not in readers:
+        result[owner.name].kept.append((predicate.text, "it stands in the ON of an outer join"))
+        return
+    column = owner.visible.table.column(predicate.column)
+    if column is None:
+        return
+    values = predicate.value if isinstance(predicate.value, tuple) else (predicate.value,)
+    fitting = [_fit(value, column.type) for value in values]
+    if predicate.op not in column.operators:
+        offered = ", ".join(column.operators) or "nothing"
+        why = f"{owner.visible.table.full_name}.{column.name} can be filtered at its source by {offered}"
+        result[owner.name].kept.append((predicate.text, why))
+    elif None in fitting:
+        result[owner.name].kept.append((predicate.text, f"its value is no {column.type}"))
+    else:
+        value = tuple(fitting) if isinstance(predicate.value, tuple) else fitting[0]
+        result[owner.name].narrow.append(Compare(column.name, predicate.op, value))
+
+
+def _renames_columns(node: exp.Expression) -> bool:
+    alias = node.args.get("alias")
+    return bool(alias is not None and alias.args.get("columns"))
+
+
+def _fit(value: Scalar, column_type: str) -> Scalar:
+    """The value as the engine would compare it with a column of that type, or None when that takes a cast."""
+    kind = column_type.upper()
+    if kind in ("VARCHAR", "JSON", "UUID"):
+        return value if isinstance(value, str) else None
+    if kind == "BOOLEAN":
+        return value if isinstance(value, bool) else None
+    if kind == "DATE" or kind.startswith("TIMESTAMP"):
+        return value if isinstance(value, str) else None
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+# ── conjuncts ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _conjuncts(select: exp.Select) -> Iterator[tuple[exp.Expression, set[int] | None]]:
+    """Conjuncts of WHERE (for every table: each comparison rejects the NULLs an outer join adds) and of inner ONs."""
+    where = select.args.get("where")
+    if where is not None and not _has_full_join_only(select):
+        for part in _split(where.this):
+            yield part, None
+    for join in select.args.get("joins") or []:
+        on = join.args.get("on")
+        if on is None:
+            continue
+        side, kind = str(join.side or "").upper(), str(join.kind or "").upper()
+        method = str(join.args.get("method") or "").upper()
+        if method:
+            continue
+        inner = not side and kind in ("", "INNER", "CROSS") and not _later_outer(select)
+        readers = None if inner else {id(join.this)} if side == "LEFT" or kind in ("SEMI",) else set()
+        for part in _split(on):
+            yield part, readers
+
+
+def _has_full_join_only(select: exp.Select) -> bool:
+    """POSITIONAL and ASOF joins pair rows by place: dropping a row on one side changes the other's partner."""
+    return any(str(j.args.get("method") or "").upper() in ("POSITIONAL", "ASOF") for j in select.args.get("joins") or [])
+
+
+def _later_outer(select: exp.Select) -> bool:
+    return any(str(j.side or "").upper() in ("RIGHT", "FULL") for j in select.args.get("joins") or [])
+
+
+def _split(node: exp.Expression) -> Iterator[exp.Expression]:
+    stack = [node]
+    while stack:
+        top = stack.pop()
+        if isinstance(top, exp.And):
+            stack += [top.expression, top.this]
+        elif isinstance(top, exp.Paren):
+            stack.append(top.this)
+        else:
+            yield top
+
+
+def _as_predicate(node: exp.Expression) -> _Predicate | None:
+    text = node.sql(dialect="duckdb")
+    if isinstance(node, exp.In) and isinstance(node.this, exp.Column) and node.expressions and not node.args.get("query"):
+        values = [_constant(item) for item in node.expressions]
+        if all(found for found, _ in values):
+            return _Predicate(node.this.table, node.this.name, "in", tuple(v for _, v in values), text)
+        return None
+    op = _OPERATORS.get(type(node))
+    if op is None:
+        return None
+    left, right = node.this, node.expression
+    if isinstance(right, exp.Column) and not isinstance(left, exp.Column):
+        left, right, op = right, left, _MIRRORED[op]
+    found, value = _constant(right)
+    if not isinstance(left, exp.Column) or not isinstance(left.this, exp.Identifier) or not found or value is None:
+        return None
+    return _Predicate(left.table, left.name, op, value, text)
+
+
+def _constant(node: exp.Expression) -> tuple[bool, Scalar]:
+    if isinstance(node, exp.Paren):
+        return _constant(node.this)
+    if isinstance(node, exp.Boolean):
+        return True, bool(node.this)
+    if isinstance(node, exp.Neg) and isinstance(node.this, exp.Literal) and not node.this.is_string:
+        found, value = _constant(node.this)
+        return found, -value if isinstance(value, int | float) else None
+    if isinstance(node, exp.Literal):
+        if node.is_string:
+            return True, node.name
+        try:
+            return True, int(node.name)
+        except ValueError:
+            return True, float(node.name)
+    if isinstance(node, exp.Cast) and isinstance(node.this, exp.Literal) and node.this.is_string:
+        if node.to.this in (exp.DType.DATE, exp.DType.TIMESTAMP, exp.DType.TIMESTAMPTZ, exp.DType.TEXT, exp.DType.VARCHAR):
+            return True, node.this.name
+    return False, None
+
+
+def _report(
+    select: exp.Select, node: exp.Expression, by_node: dict[int, BoundRef], result: dict[str, Narrowing]
+) -> None:
+    qualifiers = {c.table.lower() for c in node.find_all(exp.Column)}
+    for table in _tables(select):
+        b = by_node.get(id(table))
+        if b is not None and (b.ref.alias.lower() in qualifiers or "" in qualifiers):
+            text = node.sql(dialect="duckdb")
+            result[b.name].kept.append((text, "it is not a comparison of one column with a constant"))
+
+
+# ── from outer queries ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _cte_uses(tree: exp.Expression) -> dict[str, list[exp.Table]]:
+    uses: dict[str, list[exp.Table]] = {}
+    for table in tree.find_all(exp.Table):
+        if not table.db and isinstance(table.this, exp.Identifier):
+            uses.setdefault(table.name.lower(), []).append(table)
+    return uses
+
+
+def _incoming(select: exp.Select, uses: dict[str, list[exp.Table]], depth: int = 0) -> Iterator[_Predicate]:
+    """Predicates of the one query that reads this SELECT as a derived table or CTE, as predicates on its columns."""
+    if depth > 20 or not _passes_rows(select):
+        return
+    reader = _reader(select, uses)
+    if reader is None:
+        return
+    outer = reader.find_ancestor(exp.Select)
+    if outer is None or not any(node is reader for node in _tables(outer)):
+        return
+    alias = (reader.alias or reader.name).lower()
+    alone = len(list(_tables(outer))) == 1
+    candidates = [p for part, readers in _conjuncts(outer) if readers is None and (p := _as_predicate(part))]
+    candidates += list(_incoming(outer, uses, depth + 1))
+    for predicate in candidates:
+        if predicate.qualifier.lower() == alias or (not predicate.qualifier and alone):
+            inner = _through(select, predicate)
+            if inner is not None:
+                yield inner
+
+
+def _passes_rows(select: exp.Select) -> bool:
+    """No clause that makes an outer predicate mean something else below it."""
+    stops = ("group", "having", "qualify", "limit", "offset", "distinct", "windows", "sample")
+    return not any(select.args.get(arg) for arg in stops) and select.find(exp.AggFunc, exp.Window, exp.Unnest) is None
+
+
+def _reader(select: exp.Select, uses: dict[str, list[exp.Table]]) -> exp.Expression | None:
+    parent = select.parent
+    if isinstance(parent, exp.Subquery) and not _renames_columns(parent):
+        return parent
+    if isinstance(parent, exp.CTE):
+        with_ = parent.parent
+        alias = parent.args.get("alias")
+        readers = uses.get(parent.alias.lower(), [])
+        if isinstance(with_, exp.With) and not with_.recursive and len(readers) == 1 and not alias.args.get("columns"):
+            return readers[0]
+    return None
+
+
+def _through(select: exp.Select, predicate: _Predicate) -> _Predicate | None:
+    """The predicate on what the select list shows under that name."""
+    shown = [e for e in select.expressions if e.alias_or_name.lower() == predicate.column.lower()]
+    if len(shown) == 1:
+        inner = shown[0].this if isinstance(shown[0], exp.Alias) else shown[0]
+        if isinstance(inner, exp.Column) and isinstance(inner.this, exp.Identifier):
+            return _Predicate(inner.table, inner.name, predicate.op, predicate.value, predicate.text)
+        return None
+    stars = [e for e in select.expressions if isinstance(e, exp.Star) and not e.args.get("replace")]
+    if not shown and len(stars) == 1:
+        return _Predicate("", predicate.column, predicate.op, predicate.value, predicate.text)
+    return None

@@ -1,0 +1,231 @@
+"""Statement + the catalog as its asker sees it -> Plan: what to scan, what narrows where, and why not.
+
+Pure but for the catalog's look-ups. Narrowing is an optimisation: every predicate stays in the engine's SQL, so a
+source that filters too little is slow and never wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlglot import exp
+
+from core.errors import SqlRejected
+from core.model import Column, Compare, Scan
+from core.policy.gate import PlannedScan, View, Visible
+from core.query.narrow import Narrowing, narrowings
+from core.query.parse import Ref, Statement
+
+SCAN_NAME = "__omni_"
+
+
+@dataclass(slots=True)
+class BoundRef:
+    """A table reference with the table it means; ``name`` is its fresh name in the engine."""
+
+    ref: Ref
+    visible: Visible
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """``tree`` reads only the fresh names of ``scans``; ``bound`` are the references in the order of the text."""
+
+    tree: exp.Query
+    bound: tuple[BoundRef, ...]
+    scans: tuple[PlannedScan, ...]
+
+    def engine_sql(self) -> str:
+        """The SQL for the engine, generated from the tree: the user's text is never executed."""
+        try:
+            return self.tree.sql(dialect="duckdb", comments=False)
+        except RecursionError:
+            raise SqlRejected("The query is nested too deeply. Split it with WITH.") from None
+
+
+def bind(statement: Statement, view: View) -> tuple[BoundRef, ...]:
+    """Find the table of every reference. Raises EntitlementDenied and SqlRejected (ambiguous name)."""
+    return tuple(
+        BoundRef(ref, view.find(ref.source, ref.table), f"{SCAN_NAME}{index}")
+        for index, ref in enumerate(statement.refs)
+    )
+
+
+def plan(statement: Statement, bound: Sequence[BoundRef]) -> Plan:
+    """Decide what each reference reads. Raises SqlRejected where a required column is not given."""
+    _qualify(statement, bound)
+    found = narrowings(statement, bound)
+    limit = _pushable_limit(statement, bound)
+    scans = tuple(_scan(b, statement, found[b.name], limit) for b in bound)
+    for b in bound:
+        _rename(b)
+    return Plan(statement.tree, tuple(bound), scans)
+
+
+def _scan(bound: BoundRef, statement: Statement, found: Narrowing, limit: int | None) -> PlannedScan:
+    table = bound.visible.table
+    for column in table.columns:
+        if column.required and not any(n.column == column.name and n.op in ("=", "in") for n in found.narrow):
+            raise SqlRejected(
+                f"{table.full_name} needs {column.name} = '...' (or IN) in the query: its API cannot list all. "
+                f"{column.doc}".rstrip(),
+                table=table.full_name,
+                column=column.name,
+            )
+    scan = Scan(
+        alias=bound.name,
+        table=table,
+        columns=_columns(bound, statement),
+        narrow=_joined(found.narrow),
+        limit=limit,
+    )
+    return PlannedScan(scan, bound.visible, _single_read(bound.ref.node, statement), tuple(found.kept))
+
+
+def _joined(narrow: Sequence[Compare]) -> tuple[Compare, ...]:
+    unique: list[Compare] = []
+    for compare in narrow:
+        if compare not in unique:
+            unique.append(compare)
+    return tuple(unique)
+
+
+# ── columns ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _columns(bound: BoundRef, statement: Statement) -> tuple[str, ...]:
+    """Every column the query could mention by name; all that ``*`` shows where it could mean the whole row."""
+    columns = bound.visible.table.columns
+    everything = _whole_rows(bound, statement)
+    wanted = [c.name for c in columns if c.name.lower() in statement.names or (everything and not c.hidden)]
+    if not wanted:
+        wanted = [_cheapest(columns).name]
+    return tuple(wanted)
+
+
+def _cheapest(columns: Sequence[Column]) -> Column:
+    plain = [c for c in columns if not c.hidden] or list(columns)
+    return min(plain, key=lambda c: c.type not in ("BIGINT", "INTEGER", "BOOLEAN"))
+
+
+def _whole_rows(bound: BoundRef, statement: Statement) -> bool:
+    alias = bound.ref.alias.lower()
+    for node in statement.tree.find_all(exp.Star, exp.Columns, exp.Pivot, exp.Join, exp.Column, exp.PositionalColumn):
+        if isinstance(node, exp.Star):
+            if isinstance(node.parent, exp.Count):
+                continue
+            qualifier = node.parent.table if isinstance(node.parent, exp.Column) else ""
+            if not qualifier or qualifier.lower() == alias:
+                return True
+        elif isinstance(node, exp.Join):
+            if str(node.args.get("method") or "").upper() in ("NATURAL", "POSITIONAL"):
+                return True
+        elif isinstance(node, exp.Column):
+            if isinstance(node.this, exp.Identifier) and node.name.lower() == alias:
+                return True
+        else:
+            return True
+    return False
+
+
+# ── names ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _qualify(statement: Statement, bound: Sequence[BoundRef]) -> None:
+    """``source.table.column`` -> ``alias.column``: in the engine a table has no source."""
+    known: dict[tuple[str, str], str] = {}
+    taken: dict[str, tuple[str, str]] = {}
+    for b in bound:
+        table = b.visible.table
+        key = (table.source.lower(), table.name.lower())
+        if not b.ref.node.alias:
+            owner = taken.setdefault(b.ref.alias.lower(), key)
+            if owner != key:  # two sources have a table of this name: both are read without an alias
+                b.ref.alias = f"{table.source}_{table.name}".replace(".", "_")
+            known[key] = b.ref.alias
+    for column in statement.tree.find_all(exp.Column):
+        if not column.args.get("db"):
+            continue
+        parts = [p.name for p in column.parts][:-1]
+        key = (parts[0].lower(), ".".join(parts[1:]).lower())
+        alias = known.get(key)
+        if alias is not None:
+            column.set("db", None)
+            column.set("catalog", None)
+            column.set("table", exp.to_identifier(alias, quoted=True))
+
+
+def _rename(bound: BoundRef) -> None:
+    node = bound.ref.node
+    if not node.alias:
+        node.set("alias", exp.TableAlias(this=exp.to_identifier(bound.ref.alias, quoted=True)))
+    node.set("this", exp.to_identifier(bound.name, quoted=True))
+    node.set("db", None)
+    node.set("catalog", None)
+    _hide_raw(bound)
+
+
+def _hide_raw(bound: BoundRef) -> None:
+    """``*`` does not show a hidden column, even where the query also names it."""
+    hidden = [c.name for c in bound.visible.table.columns if c.hidden]
+    select = bound.ref.node.find_ancestor(exp.Select)
+    if not hidden or select is None:
+        return
+    for node in select.expressions:
+        star = node.this if isinstance(node, exp.Column) else node
+        if isinstance(star, exp.Star) and any(
+            isinstance(c, exp.Column) and c.name in hidden for c in select.find_all(exp.Column)
+        ):
+            star.set("except_", [*(star.args.get("except_") or []), *(exp.to_identifier(h) for h in hidden)])
+
+
+# ── reading once ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _single_read(node: exp.Expression, statement: Statement) -> bool:
+    """Is it certain that the engine reads this reference once? A stream can be read only once.
+
+    Not certain inside a CTE that is used more than once or recursive, in a subquery used as a value, under PIVOT.
+    """
+    if statement.tree.find(exp.Pivot, exp.GroupingSets, exp.Cube, exp.Rollup):
+        return False
+    parent: Any = node.parent
+    child: Any = node
+    while parent is not None:
+        if isinstance(parent, exp.With) and (parent.recursive or _uses(statement.tree, child.alias) != 1):
+            return False
+        if isinstance(parent, exp.In | exp.Exists | exp.Lateral):
+            return False
+        if isinstance(parent, exp.Subquery) and not isinstance(
+            parent.parent, exp.From | exp.Join | exp.SetOperation | exp.CTE | exp.Subquery | None
+        ):
+            return False
+        child, parent = parent, parent.parent
+    return True
+
+
+def _uses(tree: exp.Expression, name: str) -> int:
+    return sum(1 for t in tree.find_all(exp.Table) if t.name.lower() == name.lower() and not t.db)
+
+
+def _pushable_limit(statement: Statement, bound: Sequence[BoundRef]) -> int | None:
+    """The query's own LIMIT, where the plan is one table with nothing that drops, joins, groups or sorts rows."""
+    tree = statement.tree
+    if len(bound) != 1 or not isinstance(tree, exp.Select) or bound[0].ref.node.parent is not tree.args.get("from_"):
+        return None
+    stops = ("where", "joins", "group", "having", "qualify", "order", "distinct", "windows", "laterals", "with_", "sample")
+    if any(tree.args.get(arg) for arg in stops) or tree.find(exp.AggFunc, exp.Window, exp.Unnest, exp.Explode, exp.Subquery):
+        return None
+    if bound[0].ref.node.args.get("sample") or bound[0].ref.node.args.get("pivots"):
+        return None
+    count, skip = tree.args.get("limit"), tree.args.get("offset")
+    numbers = [_number(count), _number(skip) if skip is not None else 0]
+    return None if count is None or None in numbers else sum(n for n in numbers if n is not None)
+
+
+def _number(node: exp.Expression | None) -> int | None:
+    value = node.expression if node is not None else None
+    return int(value.name) if isinstance(value, exp.Literal) and value.name.isdigit() else None

@@ -1,0 +1,355 @@
+"""Which DuckDB expressions mean exactly the same in SQLite, and how they are written there.
+
+Conservative on purpose: a construct is here because its result is the same for every value, including NULL, type of
+the result and order. What is not here costs a scan, never an answer.
+
+SQLite types values, not columns; ``guarded`` makes each column hold what it declares, or fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlglot import exp
+
+from core.model import Table
+
+Kind = str  # "int" | "float" | "decimal" | "text" | "bool" | "date" | "moment" | "null"
+
+_COLUMN_KINDS = {
+    "BIGINT": "int",
+    "INTEGER": "int",
+    "DOUBLE": "float",
+    "VARCHAR": "text",
+    "DATE": "date",
+    "TIMESTAMP": "moment",
+}
+_NUMBERS = frozenset({"int", "float", "decimal"})
+_CLAUSES = frozenset({"expressions", "from_", "joins", "where", "group", "having", "order", "limit", "offset", "distinct"})
+_EPOCH = datetime(1970, 1, 1)
+
+
+class NotPortableError(Exception):
+    """Why a query cannot run in SQLite with the same meaning."""
+
+
+@dataclass(slots=True)
+class _Scope:
+    """Columns in sight: (alias, table) of each reference, and the kinds of what the select list names."""
+
+    tables: list[tuple[str, Table]]
+    outputs: dict[str, Kind]
+
+    def kind(self, column: exp.Column) -> Kind:
+        qualifier, name = column.table.lower(), column.name
+        if not isinstance(column.this, exp.Identifier):
+            raise NotPortableError("it uses * or a whole row")
+        found = [
+            c for alias, table in self.tables if qualifier in ("", alias.lower()) and (c := table.column(name)) is not None
+        ]
+        if len(found) != 1:
+            raise NotPortableError(f"{name} is not one plain column")
+        kind = _COLUMN_KINDS.get(found[0].type.upper())
+        if kind is None:
+            raise NotPortableError(f"{name} is {found[0].type}")
+        return kind
+
+
+def check(tree: exp.Query, tables: Mapping[int, tuple[str, Table]]) -> tuple[str, dict[int, str]]:
+    """('', decimal constants by position) where the query is portable, else (why not, {})."""
+    try:
+        if not isinstance(tree, exp.Select):
+            raise NotPortableError("it is no plain SELECT")
+        extra = {k for k, v in tree.args.items() if v} - _CLAUSES
+        if extra:
+            raise NotPortableError(f"it uses {sorted(extra)[0].strip('_').upper()}")
+        scope = _Scope(_references(tree, tables), {})
+        return "", _check_select(tree, scope)
+    except NotPortableError as reason:
+        return str(reason), {}
+
+
+def _references(tree: exp.Select, tables: Mapping[int, tuple[str, Table]]) -> list[tuple[str, Table]]:
+    from_ = tree.args.get("from_")
+    nodes = [from_.this] if from_ is not None else []
+    for join in tree.args.get("joins") or []:
+        side, kind = str(join.side or "").upper(), str(join.kind or "").upper()
+        if side not in ("", "LEFT") or kind not in ("", "INNER") or join.args.get("using") or join.args.get("method"):
+            raise NotPortableError("it has a join that is not INNER or LEFT with ON")
+        if join.args.get("on") is None:
+            raise NotPortableError("it has a join without ON")
+        nodes.append(join.this)
+    for node in nodes:
+        if id(node) not in tables:
+            raise NotPortableError("it reads something that is no table")
+        if {k for k, v in node.args.items() if v} - {"this", "db", "catalog", "alias"}:
+            raise NotPortableError("a table is sampled, pivoted or joined in place")
+        alias = node.args.get("alias")
+        if alias is not None and alias.args.get("columns"):
+            raise NotPortableError("a table's columns are renamed")
+    return [tables[id(node)] for node in nodes]
+
+
+def _check_select(tree: exp.Select, scope: _Scope) -> dict[int, str]:
+    decimals: dict[int, str] = {}
+    if tree.args.get("distinct") is not None and tree.args["distinct"].args.get("on"):
+        raise NotPortableError("it uses DISTINCT ON")
+    for index, node in enumerate(tree.expressions):
+        inner = node.this if isinstance(node, exp.Alias) else node
+        if not isinstance(node, exp.Alias | exp.Column):
+            raise NotPortableError("an output column has no name")
+        kind = kind_of(inner, scope)
+        if kind == "decimal" and isinstance(inner, exp.Literal | exp.Neg):
+            decimals[index] = inner.sql()
+        elif kind not in ("int", "float", "text", "null"):
+            raise NotPortableError(f"an output column is of kind {kind}")
+        if node.alias and any(t.column(node.alias) for _, t in scope.tables):
+            if not isinstance(inner, exp.Column) or inner.name.lower() != node.alias.lower():
+                raise NotPortableError("an output column has the name of a table's column")
+        scope.outputs[node.alias_or_name.lower()] = kind
+    for join in tree.args.get("joins") or []:
+        _truth(join.args["on"], scope)
+    for clause in ("where", "having"):
+        if tree.args.get(clause) is not None:
+            _truth(tree.args[clause].this, scope)
+    _check_grouping(tree, scope)
+    for clause in ("limit", "offset"):
+        node = tree.args.get(clause)
+        if node is not None and not (isinstance(node.expression, exp.Literal) and node.expression.name.isdigit()):
+            raise NotPortableError(f"{clause.upper()} is not a number")
+    return decimals
+
+
+def _check_grouping(tree: exp.Select, scope: _Scope) -> None:
+    group, order = tree.args.get("group"), tree.args.get("order")
+    if group is not None:
+        if {k for k, v in group.args.items() if v} - {"expressions"}:
+            raise NotPortableError("it groups in another way than by columns")
+        for node in group.expressions:
+            if not isinstance(node, exp.Column):
+                raise NotPortableError("it groups by something that is no column")
+            kind_of(node, scope)
+    elif tree.find(exp.AggFunc) is not None:
+        bare = [c for e in tree.expressions for c in e.find_all(exp.Column) if c.find_ancestor(exp.AggFunc) is None]
+        if bare:
+            raise NotPortableError("a column stands beside an aggregate without GROUP BY")
+    if group is not None:
+        grouped = {(c.table.lower(), c.name.lower()) for c in group.expressions}
+        for e in tree.expressions:
+            for c in e.find_all(exp.Column):
+                if c.find_ancestor(exp.AggFunc) is None and (c.table.lower(), c.name.lower()) not in grouped:
+                    raise NotPortableError("an output column is neither grouped nor aggregated")
+    for ordered in order.expressions if order is not None else []:
+        if not isinstance(ordered, exp.Ordered) or not isinstance(ordered.this, exp.Column):
+            raise NotPortableError("it is ordered by something that is no column")
+        if ordered.this.name.lower() not in scope.outputs:
+            scope.kind(ordered.this)
+
+
+# ── the kind of an expression ────────────────────────────────────────────────────────────────────────────────────
+
+
+def kind_of(node: exp.Expression, scope: _Scope) -> Kind:
+    if isinstance(node, exp.Paren):
+        return kind_of(node.this, scope)
+    if isinstance(node, exp.Column):
+        return scope.kind(node)
+    if isinstance(node, exp.Literal):
+        return "text" if node.is_string else "int" if node.name.isdigit() and len(node.name) < 19 else _decimal(node)
+    if isinstance(node, exp.Null):
+        return "null"
+    if isinstance(node, exp.Neg):
+        return _number(kind_of(node.this, scope))
+    if isinstance(node, exp.Add | exp.Sub | exp.Mul):
+        return _arithmetic(kind_of(node.this, scope), kind_of(node.expression, scope))
+    if isinstance(node, exp.Div):
+        return _division(node, scope)
+    if isinstance(node, exp.Case):
+        return _case(node, scope)
+    if isinstance(node, exp.Coalesce):
+        return _same([kind_of(n, scope) for n in (node.this, *node.expressions)])
+    if isinstance(node, exp.Abs):
+        return _number(kind_of(node.this, scope))
+    if isinstance(node, exp.Filter):
+        _truth(node.expression.this, scope)
+        return kind_of(node.this, scope)
+    if isinstance(node, exp.AggFunc):
+        return _aggregate(node, scope)
+    raise NotPortableError(f"{type(node).__name__.upper()} may mean something else there")
+
+
+def _decimal(node: exp.Literal) -> Kind:
+    if "e" in node.name.lower():
+        return "float"
+    return "decimal"
+
+
+def _number(kind: Kind) -> Kind:
+    if kind not in _NUMBERS:
+        raise NotPortableError("it computes with something that is no number")
+    return kind
+
+
+def _arithmetic(left: Kind, right: Kind) -> Kind:
+    kinds = {left, right}
+    if kinds == {"int"}:
+        return "int"
+    if "float" in kinds and kinds <= _NUMBERS:
+        return "float"
+    raise NotPortableError("it computes with decimals or mixed types")
+
+
+def _division(node: exp.Div, scope: _Scope) -> Kind:
+    """DuckDB divides as floating point; by zero the two differ, so only a constant other than zero may divide."""
+    left, right = kind_of(node.this, scope), node.expression
+    if not isinstance(right, exp.Literal) or right.is_string or float(right.name) == 0 or left not in ("int", "float"):
+        raise NotPortableError("it divides by something that may be zero")
+    return "float"
+
+
+def _case(node: exp.Case, scope: _Scope) -> Kind:
+    if node.this is not None:
+        raise NotPortableError("it uses CASE with an operand")
+    kinds = []
+    for branch in node.args["ifs"]:
+        _truth(branch.this, scope)
+        kinds.append(kind_of(branch.args["true"], scope))
+    default = node.args.get("default")
+    return _same([*kinds, kind_of(default, scope) if default is not None else "null"])
+
+
+def _same(kinds: list[Kind]) -> Kind:
+    found = set(kinds) - {"null"}
+    if not found:
+        return "null"
+    if len(found) > 1 or found & {"decimal", "date", "moment", "bool"}:
+        raise NotPortableError("it mixes types in one expression")
+    return found.pop()
+
+
+def _aggregate(node: exp.AggFunc, scope: _Scope) -> Kind:
+    inner = node.this
+    if isinstance(node, exp.Count):
+        if isinstance(inner, exp.Distinct):
+            if len(inner.expressions) != 1:
+                raise NotPortableError("it counts distinct rows of several columns")
+            inner = inner.expressions[0]
+        if not isinstance(inner, exp.Star):
+            kind_of(inner, scope)
+        if node.expressions:
+            raise NotPortableError("it counts several columns")
+        return "int"
+    if not isinstance(node, exp.Sum | exp.Avg | exp.Min | exp.Max) or node.expressions or isinstance(inner, exp.Distinct):
+        raise NotPortableError(f"{node.sql_name()} may mean something else there")
+    if inner.find(exp.AggFunc) is not None:
+        raise NotPortableError("an aggregate stands in an aggregate")
+    kind = kind_of(inner, scope)
+    if isinstance(node, exp.Min | exp.Max):
+        if kind not in ("int", "float", "text"):
+            raise NotPortableError(f"it takes MIN or MAX of kind {kind}")
+        return kind
+    if kind not in ("int", "float"):
+        raise NotPortableError("it sums something that is no plain number")
+    return "float" if isinstance(node, exp.Avg) else kind
+
+
+# ── conditions ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _truth(node: exp.Expression, scope: _Scope) -> None:
+    if isinstance(node, exp.And | exp.Or):
+        _truth(node.this, scope)
+        _truth(node.expression, scope)
+    elif isinstance(node, exp.Paren | exp.Not):
+        _truth(node.this, scope)
+    elif isinstance(node, exp.EQ | exp.NEQ | exp.LT | exp.LTE | exp.GT | exp.GTE):
+        _comparable(_operand(node.this, scope), _operand(node.expression, scope))
+    elif isinstance(node, exp.Between):
+        kind = _operand(node.this, scope)
+        _comparable(kind, _operand(node.args["low"], scope))
+        _comparable(kind, _operand(node.args["high"], scope))
+    elif isinstance(node, exp.In) and node.expressions and not node.args.get("query"):
+        kind = _operand(node.this, scope)
+        for item in node.expressions:
+            _comparable(kind, _operand(item, scope))
+    elif isinstance(node, exp.Is) and isinstance(node.expression, exp.Null):
+        _operand(node.this, scope)
+    else:
+        raise NotPortableError(f"{type(node).__name__.upper()} may mean something else there")
+
+
+def _operand(node: exp.Expression, scope: _Scope) -> Kind:
+    moment = constant_moment(node)
+    if moment is not None:
+        return "date" if isinstance(moment, int) and _is_date(node) else "moment"
+    return kind_of(node, scope)
+
+
+def _comparable(left: Kind, right: Kind) -> None:
+    if (left in _NUMBERS and right in _NUMBERS) or (left == right and left in ("text", "date", "moment")):
+        return
+    raise NotPortableError(f"it compares {left} with {right}")
+
+
+def _is_date(node: exp.Expression) -> bool:
+    cast = node.find(exp.Cast)
+    return cast is not None and cast.to.this == exp.DType.DATE
+
+
+def constant_moment(node: exp.Expression) -> int | None:
+    """The day number of a DATE constant (plus or minus whole days), the microseconds of a TIMESTAMP constant."""
+    if isinstance(node, exp.Paren):
+        return constant_moment(node.this)
+    if isinstance(node, exp.Add | exp.Sub):
+        base, step = constant_moment(node.this), node.expression
+        if base is None or not _is_date(node.this) or not isinstance(step, exp.Literal) or not step.name.isdigit():
+            return None
+        return base + int(step.name) if isinstance(node, exp.Add) else base - int(step.name)
+    if isinstance(node, exp.Cast) and isinstance(node.this, exp.Literal) and node.this.is_string:
+        try:
+            if node.to.this == exp.DType.DATE:
+                return date.fromisoformat(node.this.name).toordinal()
+            if node.to.this == exp.DType.TIMESTAMP:
+                delta = datetime.fromisoformat(node.this.name) - _EPOCH
+                return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+        except (ValueError, TypeError):
+            return None
+    return None
+
+
+# ── how it is written there ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def guarded(column: exp.Column, column_type: str) -> exp.Expression:
+    """The column as its declared type: numbers and texts as they are, dates and moments as numbers, else an error.
+
+    The functions omni_* are registered on every connection by the SQLite source.
+    """
+    kind = _COLUMN_KINDS.get(column_type.upper(), "")
+    if kind == "date":
+        return exp.Anonymous(this="omni_date", expressions=[column])
+    if kind == "moment":
+        return exp.Anonymous(this="omni_timestamp", expressions=[column])
+    stored = {"int": ("integer",), "float": ("real", "integer"), "text": ("text",)}.get(kind)
+    if stored is None:
+        return column
+    names = [exp.Literal.string(s) for s in (*stored, "null")]
+    fits = exp.In(this=exp.Anonymous(this="typeof", expressions=[column]), expressions=names)
+    value: exp.Expression = column.copy()
+    if kind == "float":
+        value = exp.cast(value, "REAL", dialect="sqlite")
+    return exp.Case().when(fits, value).else_(exp.Anonymous(this="omni_misfit", expressions=[exp.Literal.string(column.name)]))
+
+
+def translate(tree: exp.Query) -> None:
+    """Rewrite date and timestamp constants as the numbers that ``guarded`` compares."""
+    for node in list(tree.find_all(exp.Cast, exp.Add, exp.Sub, exp.Paren)):
+        if node.parent is None:
+            continue
+        number = constant_moment(node)
+        outer = node.parent
+        if number is not None and constant_moment(outer) is None:
+            literal: exp.Expression = exp.Literal.number(abs(number))
+            node.replace(exp.Neg(this=literal) if number < 0 else literal)
