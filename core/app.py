@@ -5,7 +5,7 @@ Every handler, the CLI and the HTTP API call this; watch asks through ask.
 
 from __future__ import annotations
 
-import secrets as random_source
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -20,6 +20,7 @@ from core.policy.grants import TablePolicy
 from core.policy.identity import Identities
 from core.ports import Platform
 from core.project import Project
+from core.request import new_id
 from core.settings import Settings
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class App:
         """Answer one question. Raises the errors of ``core.errors``; every ask is audited, also one that fails."""
         from core.query.answer import Answering
 
-        ask = ask if ask.request_id else replace(ask, request_id=random_source.token_hex(16))
+        ask = ask if ask.request_id else replace(ask, request_id=new_id())
         deadline = Deadline(ask.timeout_s)
         self.audit.append(ask.principal.tenant, self._intent(ask))
         answering = Answering(self.settings, self.catalog, self._salt, ask, deadline, progress)
@@ -268,7 +269,7 @@ class App:
             from core.errors import StateConflict
 
             try:
-                self.platform.store.write("project", [Put("mask-salt", {"salt": random_source.token_hex(32)}, ABSENT)])
+                self.platform.store.write("project", [Put("mask-salt", {"salt": os.urandom(32).hex()}, ABSENT)])
             except StateConflict:
                 pass  # another process made it first: read that one
             item = self.platform.store.get("project", "mask-salt")

@@ -146,18 +146,24 @@ def load(folder: Path, env: Mapping[str, str], *, cache: Path | None = None) -> 
     Raises ConfigInvalid with file, line, key and, for an unknown key, the nearest known one.
     """
     root = folder.resolve()
-    files = list(_files(root))
-    if not any(name == FILE for name, _ in files):
-        raise ConfigInvalid(f"{root / FILE} is not there. `omni init DIR` makes a project.", file=FILE)
+    files = read(root)
     digest = _digest(files)
     document = _cached(cache, digest)
     if document is None:
         from core import validate
 
-        document = validate.document(root, [(name, body) for name, body in files if not name.startswith("connectors/")])
+        document = validate.document(root, files)
         if cache is not None:
             _keep(cache, digest, document)
     return from_document(root, digest, document, env)
+
+
+def read(root: Path) -> list[tuple[str, bytes]]:
+    """(relative name, bytes) of every YAML document. Raises ConfigInvalid where there is no project."""
+    files = list(_files(root))
+    if not any(name == FILE for name, _ in files):
+        raise ConfigInvalid(f"{root / FILE} is not there. `omni init DIR` makes a project.", file=FILE)
+    return files
 
 
 def _files(root: Path) -> Iterator[tuple[str, bytes]]:

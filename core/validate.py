@@ -28,23 +28,49 @@ LATER = {
 
 def document(root: Path, files: Sequence[tuple[str, bytes]]) -> dict[str, Any]:
     """Validate all documents; raises the first ConfigInvalid."""
-    result: dict[str, Any] = {"sources": {}, "channels": {}, "policies": [], "alerts": [], "notes": []}
+    result = _empty()
     for name, body in files:
-        data, places = load(body, name)
-        if name == "omni.yaml":
-            _omni(result, _model(ProjectModel, data, name, places), places)
-        elif name.startswith("policies/"):
-            for raw, path in _listed(data, "policies"):
-                result["policies"].append(_policy(_model(PolicyModel, raw, name, places, path), name, places.line(path)))
-        elif sqlsentinel.is_sqlsentinel(data):
-            _sentinel(result, data, root, name, places)
-        else:
-            for raw, path in _listed(data, "alerts"):
-                _not_yet(raw, name, places, path)
-                model = _model(AlertModel, raw, name, places, path)
-                result["alerts"].append(_alert(model, name, places.line(path)))
+        _add(result, root, name, body)
     _cross_check(result)
     return result
+
+
+def errors(root: Path, files: Sequence[tuple[str, bytes]]) -> list[ConfigInvalid]:
+    """The first error of every document, so that a person mends them in one go."""
+    result, found = _empty(), []
+    for name, body in files:
+        try:
+            _add(result, root, name, body)
+        except ConfigInvalid as error:
+            found.append(error)
+    if not found:
+        try:
+            _cross_check(result)
+        except ConfigInvalid as error:
+            found.append(error)
+    return found
+
+
+def _empty() -> dict[str, Any]:
+    return {"sources": {}, "channels": {}, "policies": [], "alerts": [], "notes": []}
+
+
+def _add(result: dict[str, Any], root: Path, name: str, body: bytes) -> None:
+    if name.startswith("connectors/"):
+        return  # the registry reads those
+    data, places = load(body, name)
+    if name == "omni.yaml":
+        _omni(result, _model(ProjectModel, data, name, places), places)
+    elif name.startswith("policies/"):
+        for raw, path in _listed(data, "policies"):
+            result["policies"].append(_policy(_model(PolicyModel, raw, name, places, path), name, places.line(path)))
+    elif sqlsentinel.is_sqlsentinel(data):
+        _sentinel(result, data, root, name, places)
+    else:
+        for raw, path in _listed(data, "alerts"):
+            _not_yet(raw, name, places, path)
+            model = _model(AlertModel, raw, name, places, path)
+            result["alerts"].append(_alert(model, name, places.line(path)))
 
 
 def _model(model: type[M], data: Any, name: str, places: Places, path: Key = ()) -> M:

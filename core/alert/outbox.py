@@ -26,9 +26,10 @@ from core.errors import ResourceLimit, StateConflict
 from core.ports import ABSENT, Change, Delete, Item, Owner, Put, Store
 
 REGISTRY = "alerts"
-_CHUNK_EVENTS = 50
+_CHUNK_EVENTS = 25
 _CHUNK_SIZE = 150_000
 _ITEM_SIZE = 340_000
+_MAX_CHANGES = 100
 
 
 def partition(name: str) -> str:
@@ -174,7 +175,14 @@ class Claim:
             )
         told = [e for e in events if e["tell"]] if channels else []
         chunks = self._chunks(told, channels, now)
-        changed = self._end_episodes([e for e in events if e["kind"] in CLOSING])
+        room = _MAX_CHANGES - 3 - len(chunks)
+        if room < 0:
+            raise ResourceLimit(
+                f"Alert {view.name!r} has {len(told)} messages to tell at once, more than can be stored. "
+                "Return fewer rows, or shorten its description and labels.",
+                alert=view.name,
+            )
+        changed = self._end_episodes([e for e in events if e["kind"] in CLOSING], room)
         changes: list[Change] = [Put("item", state, expect=ABSENT if view.item is None else view.item.version)]
         changes += [Put(key, body, expect=ABSENT) for key, body in chunks.items()]
         changes += [Put(key, view.chunks[key].body, expect=view.chunks[key].version) for key in changed]
@@ -232,17 +240,21 @@ class Claim:
             chunks[-1].append({**e, "to": to})
         return {f"owed/{self.fence:012d}/{i:03d}": {"events": events} for i, events in enumerate(chunks)}
 
-    def _end_episodes(self, closing: Sequence[Event]) -> list[str]:
-        """Note in what is still owed of an episode when it ended; return the chunks that changed."""
+    def _end_episodes(self, closing: Sequence[Event], room: int) -> list[str]:
+        """Note in what is held of an episode when it ended; return the chunks that changed, at most ``room``.
+
+        One that is not noted is told after the silence although it began and ended inside: too much, never too little.
+        """
         ended = {(e["instance"], e["since"]): e["slot"] for e in closing}
         changed: list[str] = []
         for key, chunk in self.view.chunks.items():
-            for e in chunk.body["events"]:
-                over = ended.get((e["instance"], e["since"]))
-                if over is not None and "over" not in e:
-                    e["over"] = over
-                    changed.append(key)
-        return list(dict.fromkeys(changed))
+            held = [e for e in chunk.body["events"] if any(p.get("held") for p in e["to"].values())]
+            over = [e for e in held if (e["instance"], e["since"]) in ended and "over" not in e]
+            if over and len(changed) < room:
+                changed.append(key)
+                for e in over:
+                    e["over"] = ended[e["instance"], e["since"]]
+        return changed
 
 
 def _size(body: Mapping[str, Any]) -> int:

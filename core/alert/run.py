@@ -19,7 +19,7 @@ from core.alert.event import Event
 from core.alert.mute import is_silenced
 from core.alert.outbox import REGISTRY, Claim, Outbox, View, partition
 from core.alert.slot import iso
-from core.errors import ConfigInvalid, Error, Internal, StateConflict
+from core.errors import ConfigInvalid, Error, Internal, ResourceLimit, StateConflict
 from core.model import Answer, Ask, DeliveryPolicy, Rule
 from core.ports import Owner, Put, Store
 
@@ -164,12 +164,22 @@ class Watcher:
     def _judge(self, rule: Rule, slot: datetime, claim: Claim) -> dict[str, Any]:
         before = claim.view.state
         evaluation = self._evaluated(rule, slot)
-        item, events = state.step(before, evaluation, slot, rule)
+        try:
+            item, events = self._commit(rule, slot, claim, evaluation)
+        except ResourceLimit as error:  # too large to keep: an error of this alert, told like any other
+            evaluation = failed(error, "")
+            item, events = self._commit(rule, slot, claim, evaluation)
+        done = self.delivery.drain(claim) if claim.held else Delivered(owed=len(claim.view.owed()))
+        return report(rule, slot, evaluation, before, item, events, done)
+
+    def _commit(
+        self, rule: Rule, slot: datetime, claim: Claim, evaluation: Evaluation
+    ) -> tuple[state.Item, list[Event]]:
+        item, events = state.step(claim.view.state, evaluation, slot, rule)
         record = history.of_run(item, events, iso(self.clock()))
         idle = not self.delivery.is_due(claim.view)
         claim.commit(item, events, rule.channels, record, slot, release=idle)
-        done = self.delivery.drain(claim) if claim.held else Delivered(owed=len(claim.view.owed()))
-        return report(rule, slot, evaluation, before, item, events, done)
+        return item, events
 
     def _evaluated(self, rule: Rule, slot: datetime) -> Evaluation:
         request_id = os.urandom(8).hex()

@@ -7,6 +7,7 @@ with what DuckDB makes of the same predicate on the whole.
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date, datetime
@@ -184,6 +185,8 @@ def _samples(rows: Sequence[Row], index: int, kind: str) -> list[Scalar]:
 def _literal(value: Any) -> Any:
     if isinstance(value, Decimal):
         return float(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     if isinstance(value, datetime | date):
         return value.isoformat()
     return value if isinstance(value, str | int | float | bool) else (None if value is None else str(value))

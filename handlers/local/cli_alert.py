@@ -1,0 +1,194 @@
+"""`omni alert ...` and `omni sweep`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+from core.errors import ConfigInvalid, Error
+from handlers.local.cli_common import duration, open_app, print_json, print_rows, say, wants_json
+
+WAIT_S = 10.0
+"""How long a run waits for another that holds the alert."""
+
+
+def list_(options: argparse.Namespace) -> int:
+    app = open_app(options)
+    found = app.alerts()
+    if wants_json(options):
+        print_json({"alerts": found})
+        return 0
+    rows = [
+        [a["alert"], a["schedule"] or "-", a["timezone"], "yes" if a["enabled"] else "no", a["next_slot"] or "-", a["state"] or "never ran"]
+        for a in found
+    ]
+    print_rows(["alert", "schedule", "timezone", "enabled", "next", "state"], rows)
+    return 0
+
+
+def status(options: argparse.Namespace) -> int:
+    app = open_app(options)
+    found = [app.alert(options.name)] if options.name else app.alerts()
+    if wants_json(options):
+        print_json(found[0] if options.name else {"alerts": found})
+        return 0
+    rows = [
+        [
+            a["alert"],
+            a["state"] or "never ran",
+            a["outcome"] or "-",
+            a["slot"] or "-",
+            len(a["owed"]),
+            a["silence"]["until"] if a["silence"] else "-",
+        ]
+        for a in found
+    ]
+    print_rows(["alert", "state", "last outcome", "last slot", "owed", "silenced until"], rows)
+    return 0
+
+
+def show(options: argparse.Namespace) -> int:
+    app = open_app(options)
+    found = app.alert(options.name)
+    if wants_json(options):
+        print_json(found)
+        return 0
+    for key in ("alert", "description", "place", "schedule", "timezone", "next_slot", "channels", "state", "outcome", "slot"):
+        value = found.get(key)
+        say(f"{key + ':':<13}{', '.join(value) if isinstance(value, list) else '-' if value in (None, '') else value}")
+    for instance in found["instances"]:
+        key = ", ".join(f"{k}={v}" for k, v in instance["key"].items()) or "(all)"
+        say(f"  {key}: {instance['state']}, actual {instance['actual_value']}, threshold {instance['threshold']}")
+    if found["error"]:
+        say(f"error:       {found['error']['code']}: {found['error']['message']}")
+    say("\n" + found["query"].rstrip())
+    return 0
+
+
+def history(options: argparse.Namespace) -> int:
+    app = open_app(options)
+    found = app.history(options.name, options.limit)
+    if wants_json(options):
+        print_json({"history": found})
+        return 0
+    print_rows(["at", "kind", "slot", "outcome", "details"], [_history_row(record) for record in found])
+    return 0
+
+
+def _history_row(record: dict[str, Any]) -> list[Any]:
+    known = ("at", "kind", "slot", "outcome")
+    rest = ", ".join(f"{k}={v}" for k, v in record.items() if k not in known and v not in (None, "", [], {}))
+    return [record.get("at", "-"), record.get("kind", "-"), record.get("slot", "-"), record.get("outcome", "-"), rest]
+
+
+def run(options: argparse.Namespace) -> int:
+    if bool(options.name) == options.all:
+        raise ConfigInvalid("Name one alert, or say --all.", key="name")
+    app = open_app(options)
+    slot = _time(options.slot) if options.slot else None
+    if not options.all:
+        result = app.watch(options.name, slot, dry_run=options.dry_run, wait_s=WAIT_S)
+        print_json(result) if wants_json(options) else _print_run(result)
+        return _exit_code(result, options.exit_status)
+    results = [_one_of_all(app, rule.name, slot, options.dry_run) for rule in app.project.alerts.values() if rule.enabled]
+    if wants_json(options):
+        print_json({"alerts": results})
+    else:
+        for result in results:
+            _print_run(result)
+    return max((_exit_code(result, options.exit_status) for result in results), default=0)
+
+
+def _one_of_all(app: Any, name: str, slot: datetime | None, dry_run: bool) -> dict[str, Any]:
+    """One alert's trouble must not keep the others from their turn."""
+    try:
+        result: dict[str, Any] = app.watch(name, slot, dry_run=dry_run, wait_s=WAIT_S)
+        return result
+    except Error as error:
+        problem = {"code": error.code, "message": error.message}
+        return {"alert": name, "outcome": "ERROR", "instances": [], "events": [], "delivered": 0, "owed": 0, "error": problem}
+
+
+def _exit_code(result: dict[str, Any], exit_status: bool) -> int:
+    """An alert that fires is done (0). One that could not be judged is not: the code of its error."""
+    error = result.get("error")
+    if result["outcome"] == "ERROR" and error:
+        return exit_code_of(error.get("code", ""))
+    return 1 if exit_status and result["outcome"] != "OK" else 0
+
+
+def exit_code_of(code: str) -> int:
+    stack: list[type[Error]] = [Error]
+    while stack:
+        cls = stack.pop()
+        if cls.__dict__.get("code") == code:
+            return cls.exit_code
+        stack += cls.__subclasses__()
+    return 4
+
+
+def _print_run(result: dict[str, Any]) -> None:
+    extra = f" ({result['skipped']})" if result.get("skipped") else " (dry run)" if result.get("dry_run") else ""
+    say(f"{result['alert']}: {result['outcome']}{extra}")
+    for instance in result["instances"]:
+        key = ", ".join(f"{k}={v}" for k, v in instance["key"].items())
+        change = f"{instance['previous_state']} -> {instance['state']}" if instance["previous_state"] != instance["state"] else instance["state"]
+        say(f"  {key + ': ' if key else ''}{change}, actual {instance['actual_value']}, threshold {instance['threshold']}")
+    for event in result.get("would_send", []):
+        say(f"  would send: {event['kind']} {event['id']}")
+    for event in result["events"]:
+        if event["channels"] and not result.get("dry_run"):
+            say(f"  {event['kind']} -> {', '.join(event['channels'])}")
+    if result["delivered"] or result["owed"]:
+        say(f"  delivered {result['delivered']}, owed {result['owed']}")
+    if result.get("error"):
+        sys.stdout.flush()
+        sys.stderr.write(f"error: {result['alert']}: {result['error']['code']}: {result['error']['message']}\n")
+
+
+def silence(options: argparse.Namespace) -> int:
+    app = open_app(options)
+    result = app.silence(options.name, duration(options.for_, "--for"), options.because, _me())
+    print_json(result) if wants_json(options) else say(f"{result['alert']} is silent until {result['until']}.")
+    return 0
+
+
+def unsilence(options: argparse.Namespace) -> int:
+    app = open_app(options)
+    result = app.unsilence(options.name, _me())
+    text = "tells again" if result["was_silenced"] else "was not silenced"
+    print_json(result) if wants_json(options) else say(f"{result['alert']} {text}.")
+    return 0
+
+
+def sweep(options: argparse.Namespace) -> int:
+    app = open_app(options)
+    result = app.sweep()
+    if wants_json(options):
+        print_json(result)
+    else:
+        say(f"delivered {result['delivered']}, owed {result['owed']}, ran {', '.join(result['ran']) or 'nothing'}")
+        if result["missed"]:
+            say(f"missed slots of: {', '.join(result['missed'])}")
+        for error in result["errors"]:
+            sys.stderr.write(f"error: {error['alert']}: {error['code']}: {error['message']}\n")
+    return max((exit_code_of(e["code"]) for e in result["errors"]), default=0)
+
+
+def _me() -> str:
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"
+
+
+def _time(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigInvalid(f"--slot {text!r} is no time. Write it as 2026-01-31T09:00:00Z.", key="--slot") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
