@@ -60,7 +60,7 @@ class MemoryStore:
         if isinstance(change, Delete):
             self.items.pop(at, None)
             return ""
-        body = json.dumps(change.body)
+        body = json.dumps(change.body, ensure_ascii=False)
         assert len(body.encode()) <= 350_000
         self._counts[at] = self._counts.get(at, 0) + 1
         version = str(self._counts[at])
