@@ -15,7 +15,6 @@ from core.audit import Audit
 from core.deadline import Deadline
 from core.errors import Error, Internal, NotFound
 from core.model import Answer, Ask, Principal, Progress, Rule
-from core.policy.gate import View, denied
 from core.policy.grants import TablePolicy
 from core.policy.identity import Identities
 from core.ports import Platform
@@ -25,6 +24,9 @@ from core.settings import Settings
 
 if TYPE_CHECKING:
     from core.alert.run import Watcher
+    from core.policy.gate import View
+    from core.query.answer import Answering
+    from core.query.prepared import PlanCache
     from core.source.base import Source
     from core.source.catalog import Catalog
     from core.wire import Wire
@@ -58,6 +60,7 @@ class App:
         self._identities = identities
         self._wire = wire
         self._watcher: Watcher | None = None
+        self._plans: PlanCache | None = None
 
     # ── ask ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -92,14 +95,11 @@ class App:
 
     def ask(self, ask: Ask, progress: Progress | None = None) -> Answer:
         """Answer one question. Raises the errors of ``core.errors``; every ask is audited, also one that fails."""
-        from core.query.answer import Answering
-
         ask = ask if ask.request_id else replace(ask, request_id=new_id())
-        deadline = Deadline(ask.timeout_s)
         self.audit.append(ask.principal.tenant, self._intent(ask))
-        answering = Answering(self.settings, self.catalog, self._salt, ask, deadline, progress)
+        answering = self._answering(ask, progress)
         try:
-            answer = answering.run(self._view(ask, deadline))
+            answer = answering.run()
         except Error as error:
             self._outcome(ask, answering, error.code)
             raise
@@ -111,16 +111,32 @@ class App:
 
     def explain(self, ask: Ask) -> dict[str, Any]:
         """What would be called, pushed down, not pushed and why, masked and filtered. Fetches no row."""
-        from core.query.answer import Answering
+        return self._answering(ask, None).explain()
 
-        deadline = Deadline(ask.timeout_s)
-        return Answering(self.settings, self.catalog, self._salt, ask, deadline, None).explain(self._view(ask, deadline))
+    def _answering(self, ask: Ask, progress: Progress | None) -> Answering:
+        from core.query.answer import Answering
+        from core.query.prepared import PlanCache
+
+        if self._plans is None:
+            self._plans = PlanCache(self.platform.store)
+        return Answering(
+            ask,
+            settings=self.settings,
+            catalog=self.catalog,
+            plans=self._plans,
+            digest=self.project.digest,
+            salt=self._salt,
+            view=lambda deadline: self._view(ask.principal, deadline, ask.private_source),
+            progress=progress,
+        )
 
     def tables(self, principal: Principal, source: str | None = None) -> list[dict[str, Any]]:
         """What ``principal`` may read: ``{"table", "connector", "doc"}``, by name. Unreachable sources carry ``error``."""
-        view = self._view_for(principal)
+        view = self._view(principal)
         wanted = [s for s in view.sources() if source is None or s.lower() == source.lower()]
         if source is not None and not wanted:
+            from core.policy.gate import denied
+
             raise denied(source)
         found: list[dict[str, Any]] = []
         for name in wanted:
@@ -136,7 +152,7 @@ class App:
     def describe(self, principal: Principal, full_name: str) -> dict[str, Any]:
         """One table as ``principal`` sees it: columns with type, what its source filters by, masks."""
         source, _, name = full_name.partition(".")
-        visible = self._view_for(principal).find(source if name else None, name or source)
+        visible = self._view(principal).find(source if name else None, name or source)
         masks = visible.decision.masks
         return {
             "table": visible.table.full_name,
@@ -243,19 +259,11 @@ class App:
             if close is not None:
                 close()
 
-    def _view(self, ask: Ask, deadline: Deadline) -> View:
-        return View(
-            self.catalog,
-            self.policies,
-            ask.principal,
-            deadline,
-            ask.private_source,
-            private=self._private_sources(),
-        )
+    def _view(self, principal: Principal, deadline: Deadline | None = None, private: str | None = None) -> View:
+        from core.policy.gate import View
 
-    def _view_for(self, principal: Principal) -> View:
-        deadline = Deadline(self.project.defaults.timeout_s)
-        return View(self.catalog, self.policies, principal, deadline, private=self._private_sources())
+        budget = deadline or Deadline(self.project.defaults.timeout_s)
+        return View(self.catalog, self.policies, principal, budget, private, private=self._private_sources())
 
     def _private_sources(self) -> list[str]:
         return [name for name, raw in self.project.document["sources"].items() if raw.get("private")]

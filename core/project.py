@@ -19,6 +19,7 @@ from typing import Any
 
 from core.errors import ConfigInvalid
 from core.model import Channel, DeliveryPolicy, Principal, Rule
+from core.stamp import stamp
 
 FILE = "omni.yaml"
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
@@ -186,10 +187,7 @@ def _digest(files: list[tuple[str, bytes]]) -> str:
 
 
 def _stamp() -> str:
-    """Changes whenever the code that validates does, so that an old reading is never used by new code."""
-    here = Path(__file__).parent
-    parts = [(here / name).stat() for name in ("validate.py", "schema.py", "sqlsentinel.py", "project.py")]
-    return "-".join(f"{p.st_mtime_ns:x}.{p.st_size:x}" for p in parts)
+    return stamp("validate.py", "schema.py", "sqlsentinel.py", "project.py", "yaml_places.py")
 
 
 def _cached(cache: Path | None, digest: str) -> dict[str, Any] | None:

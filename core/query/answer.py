@@ -1,12 +1,13 @@
 """One ask from SQL to rows: parse -> bind -> plan -> permit -> fetch -> sieve -> engine, or one fragment in a database.
 
-The order of things, and nothing else.
+The order of things, and nothing else. What plans is imported where it is needed: a kept plan needs none of it.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
@@ -14,35 +15,42 @@ from typing import TYPE_CHECKING, Any, cast
 from core.deadline import Deadline
 from core.errors import Error
 from core.model import Answer, Ask, Progress
-from core.policy.gate import Permit, View, permit
-from core.query import fragment, plan
-from core.query.parse import parse
+from core.query.prepared import PlanCache, Prepared, key_of
 from core.settings import Settings
 from core.source.base import Fetching, Fragment, Ledger, SqlSource
 
 if TYPE_CHECKING:
-    from core.query.fragment import FragmentPlan
+    from core.policy.gate import View
     from core.query.plan import Plan
     from core.source.catalog import Catalog
 
 
 class Answering:
-    """The work of one ask. ``facts`` is what the audit may say of it, at any point."""
+    """The work of one ask. ``facts`` is what the audit may say of it, at any point.
+
+    ``view``: makes the catalog as the asker sees it. ``salt``: gives the salt of hash masks. ``digest``: the project's.
+    """
 
     def __init__(
         self,
+        ask: Ask,
+        *,
         settings: Settings,
         catalog: Catalog,
+        plans: PlanCache,
+        digest: str,
         salt: Callable[[], str],
-        ask: Ask,
-        deadline: Deadline,
-        progress: Progress | None,
+        view: Callable[[Deadline], View],
+        progress: Progress | None = None,
     ) -> None:
         self._settings = settings
         self._catalog = catalog
+        self._plans = plans
+        self._digest = digest
         self._salt = salt
+        self._view = view
         self._ask = ask
-        self._deadline = deadline
+        self._deadline = Deadline(ask.timeout_s)
         self._started = time.perf_counter()
         self._ledger = Ledger()
         self._progress = progress
@@ -50,12 +58,20 @@ class Answering:
         self._masked: tuple[str, ...] = ()
         self._filtered: list[str] = []
 
-    def run(self, view: View) -> Answer:
+    def run(self) -> Answer:
         """The answer; raises core.errors."""
-        planned, why_scans = self._planned(view)
-        if isinstance(planned, fragment.FragmentPlan):
-            return self._from_database(planned)
-        return self._from_engine(planned)
+        key = key_of(self._ask, self._digest)
+        kept = self._kept(key)
+        if kept is not None:
+            return self._from_database(kept)
+        planned, _ = self._planned()
+        if not isinstance(planned, Prepared):
+            return self._from_engine(planned)
+        version = self._schema_version(planned.source)
+        if version:
+            planned = replace(planned, schema=version)
+            self._plans.put(key, planned, self._ask.now)
+        return self._from_database(planned)
 
     def facts(self) -> dict[str, Any]:
         """Tables, masks and cost so far; no row."""
@@ -69,10 +85,24 @@ class Answering:
 
     # ── deciding ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _planned(self, view: View) -> tuple[Plan | FragmentPlan, str]:
+    def _kept(self, key: str) -> Prepared | None:
+        """The plan of an earlier ask, where the schema it was made for is still the schema."""
+        kept = self._plans.get(key)
+        return kept if kept is not None and self._schema_version(kept.source) == kept.schema else None
+
+    def _schema_version(self, name: str) -> str:
+        """'' for sources that cannot say: their plans are not kept."""
+        source: Any = self._catalog.source(name)
+        ask = getattr(source, "schema_version", None)
+        return str(ask(self._deadline)) if ask is not None else ""
+
+    def _planned(self) -> tuple[Plan | Prepared, str]:
+        from core.query import fragment, plan
+        from core.query.parse import parse
+
         ask = self._ask
         statement = parse(ask.sql, dialect=ask.dialect, params=ask.params, now=ask.now, timezone=ask.timezone)
-        bound = plan.bind(statement, view)
+        bound = plan.bind(statement, self._view(self._deadline))
         self._tables = sorted({b.visible.table.full_name for b in bound})
         self._filtered = sorted({b.visible.table.full_name for b in bound if b.visible.decision.restricts_rows})
         dialects = self._dialects({b.visible.table.source for b in bound})
@@ -93,19 +123,23 @@ class Answering:
 
     # ── doing ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _from_database(self, planned: FragmentPlan) -> Answer:
+    def _from_database(self, planned: Prepared) -> Answer:
+        self._tables, self._filtered = list(planned.tables), list(planned.filtered)
         self._masked = planned.masked
         source = cast(SqlSource, self._catalog.source(planned.source))
+        params = planned.params(self._ask.now, self._ask.timezone)
         result = source.run(
-            Fragment(planned.source, planned.sql, max_rows=self._settings.max_rows), self._fetching()
+            Fragment(planned.source, planned.sql, params, max_rows=self._settings.max_rows), self._fetching()
         )
-        rows = _with_decimals(result.rows, planned.decimals)
         now = datetime.now(UTC)
         for table in planned.tables:
             self._ledger.fetched(table, now, 0.0, False)
-        return self._answer(result.columns, rows, frozenset())
+        types = planned.types or tuple(kind or '"NULL"' for _, kind in result.columns)
+        columns = [(name, kind) for (name, _), kind in zip(result.columns, types, strict=True)]
+        return self._answer(columns, _with_decimals(result.rows, planned.decimals), frozenset())
 
     def _from_engine(self, planned: Plan) -> Answer:
+        from core.policy.gate import permit
         from core.query import engine
         from core.query.fetch import filters_rows, open_scans
         from core.query.sieve import Sieve
@@ -201,19 +235,18 @@ class Answering:
 
     # ── explaining ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def explain(self, view: View) -> dict[str, Any]:
-        """The plan as JSON: see ``explain.describe``."""
-        from core.query import explain
+    def explain(self) -> dict[str, Any]:
+        """The plan as JSON; see the explain module."""
+        from core.policy.gate import permit
+        from core.query import engine, explain
 
-        planned, why_scans = self._planned(view)
-        if isinstance(planned, fragment.FragmentPlan):
-            return explain.of_fragment(planned)
-        from core.query import engine
-
+        planned, why_scans = self._planned()
+        if isinstance(planned, Prepared):
+            dialect = cast(SqlSource, self._catalog.source(planned.source)).dialect
+            return explain.of_fragment(planned, dialect)
         sql = planned.engine_sql()
         engine.verify(sql, [b.name for b in planned.bound])
-        permitted: Permit = permit(planned.scans, self._ask.principal)
-        return explain.of_scans(planned, permitted, sql, why_scans, self._catalog)
+        return explain.of_scans(planned, permit(planned.scans, self._ask.principal), sql, why_scans, self._catalog)
 
 
 def _with_decimals(rows: Sequence[tuple[Any, ...]], decimals: Mapping[int, str]) -> Sequence[tuple[Any, ...]]:

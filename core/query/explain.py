@@ -8,22 +8,22 @@ from core.model import Compare, Scan
 from core.policy.gate import Permit, PermittedScan, PlannedScan
 
 if TYPE_CHECKING:
-    from core.query.fragment import FragmentPlan
+    from core.query.prepared import Prepared
     from core.query.plan import Plan
     from core.source.catalog import Catalog
 
 
-def of_fragment(planned: FragmentPlan) -> dict[str, Any]:
+def of_fragment(planned: Prepared, dialect: str) -> dict[str, Any]:
     """A query that one database answers alone."""
     return {
         "runs_in": planned.source,
-        "dialect": planned.dialect,
+        "dialect": dialect,
         "sql": planned.sql,
         "why": "every table is in this database and every expression means the same there",
         "calls": 1,
         "scans": [],
         "masked": list(planned.masked),
-        "rows_filtered": list(planned.tables) if planned.restricted else [],
+        "rows_filtered": list(planned.filtered),
     }
 
 

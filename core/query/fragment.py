@@ -10,7 +10,6 @@ never meets a hidden row.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
@@ -20,26 +19,14 @@ from core.model import Table
 from core.policy import condition
 from core.policy.gate import Visible
 from core.query import portable
+from core.query.prepared import Prepared
 
 if TYPE_CHECKING:
     from core.query.parse import Statement
     from core.query.plan import BoundRef
 
 
-@dataclass(frozen=True, slots=True)
-class FragmentPlan:
-    """``sql`` in ``dialect`` for ``source``. ``decimals``: output columns (by position) that are decimal constants."""
-
-    source: str
-    dialect: str
-    sql: str
-    decimals: Mapping[int, str]
-    masked: tuple[str, ...]
-    tables: tuple[str, ...]
-    restricted: bool
-
-
-def native(statement: Statement, bound: Sequence[BoundRef], dialects: Mapping[str, str]) -> FragmentPlan:
+def native(statement: Statement, bound: Sequence[BoundRef], dialects: Mapping[str, str]) -> Prepared:
     """A query in a database's own dialect. Raises SqlRejected where it is not about one such database."""
     sources = {b.visible.table.source for b in bound}
     fitting = {s for s in sources if dialects.get(s) == statement.dialect}
@@ -50,12 +37,12 @@ def native(statement: Statement, bound: Sequence[BoundRef], dialects: Mapping[st
             dialect=statement.dialect,
         )
     _check_masks(bound)
-    return _plan(statement, bound, sources.pop(), {}, raw=True)
+    return _plan(statement, bound, sources.pop(), None, raw=True)
 
 
 def from_duckdb(
     statement: Statement, bound: Sequence[BoundRef], dialects: Mapping[str, str]
-) -> tuple[FragmentPlan | None, str]:
+) -> tuple[Prepared | None, str]:
     """The fragment for a query in DuckDB's dialect, or None and why the tables are scanned instead."""
     sources = {b.visible.table.source for b in bound}
     if len(sources) != 1:
@@ -65,10 +52,10 @@ def from_duckdb(
         return None, f"{source} takes scans only" if source in dialects else f"{source} is no SQL database"
     if any(b.visible.decision.masks for b in bound):
         return None, "a table has masked columns"
-    reason, decimals = portable.check(statement.tree, {id(b.ref.node): (b.ref.alias, b.visible.table) for b in bound})
+    reason, output = portable.check(statement.tree, {id(b.ref.node): (b.ref.alias, b.visible.table) for b in bound})
     if reason:
         return None, reason
-    return _plan(statement, bound, source, decimals, raw=False), ""
+    return _plan(statement, bound, source, output, raw=False), ""
 
 
 def _check_masks(bound: Sequence[BoundRef]) -> None:
@@ -83,18 +70,24 @@ def _check_masks(bound: Sequence[BoundRef]) -> None:
 
 
 def _plan(
-    statement: Statement, bound: Sequence[BoundRef], source: str, decimals: Mapping[int, str], *, raw: bool
-) -> FragmentPlan:
-    dialect = "sqlite" if not raw else statement.dialect
+    statement: Statement, bound: Sequence[BoundRef], source: str, output: portable.Output | None, *, raw: bool
+) -> Prepared:
+    dialect = statement.dialect if raw else "sqlite"
     masked: list[str] = []
     for b in bound:
         masked += _replace_table(b, dialect, raw=raw)
-    if not raw:
-        portable.translate(statement.tree)
-    sql = statement.tree.sql(dialect=dialect, comments=False)
-    restricted = any(b.visible.decision.restricts_rows for b in bound)
-    tables = tuple(dict.fromkeys(b.visible.table.full_name for b in bound))
-    return FragmentPlan(source, dialect, sql, decimals, tuple(sorted(set(masked))), tables, restricted)
+    moments = [] if raw else portable.translate(statement.tree)
+    return Prepared(
+        source=source,
+        sql=statement.tree.sql(dialect=dialect, comments=False),
+        tables=tuple(dict.fromkeys(b.visible.table.full_name for b in bound)),
+        filtered=tuple(sorted({b.visible.table.full_name for b in bound if b.visible.decision.restricts_rows})),
+        masked=tuple(sorted(set(masked))),
+        moments=tuple(moments),
+        types=output.types if output else (),
+        decimals=output.decimals if output else {},
+        schema="",
+    )
 
 
 def _replace_table(bound: BoundRef, dialect: str, *, raw: bool) -> list[str]:

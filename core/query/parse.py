@@ -36,6 +36,9 @@ MAX_SET_OPERATIONS = 200
 # sqlglot warns on stderr when it falls back to an opaque command; we refuse those with an error of our own.
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
 
+NOW_MARK = "omni_now"
+"""Meta of a literal that stands for the time of asking, so that a plan can be kept without it."""
+
 DIALECTS = ("duckdb", "sqlite", "postgres")
 _NATIVE_FUNCTIONS = {"sqlite": allowed.SQLITE_FUNCTIONS, "postgres": allowed.POSTGRES_FUNCTIONS}
 _TABLE_FUNCTION_NODES = (exp.GenerateSeries, exp.Unnest, exp.Explode)
@@ -381,7 +384,9 @@ def _fix_now(tree: exp.Query, now: datetime, timezone: str) -> bool:
     }
     found = [(node, kind) for node in tree.walk() if (kind := _now_kind(node))]
     for node, kind in found:
-        node.replace(makers[kind]())
+        fixed = makers[kind]()
+        fixed.meta[NOW_MARK] = kind
+        node.replace(fixed)
     return bool(found)
 
 

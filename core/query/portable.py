@@ -15,6 +15,8 @@ from datetime import date, datetime
 from sqlglot import exp
 
 from core.model import Table
+from core.query.parse import NOW_MARK
+from core.query.prepared import moment_name
 
 Kind = str  # "int" | "float" | "decimal" | "text" | "bool" | "date" | "moment" | "null"
 
@@ -57,8 +59,19 @@ class _Scope:
         return kind
 
 
-def check(tree: exp.Query, tables: Mapping[int, tuple[str, Table]]) -> tuple[str, dict[int, str]]:
-    """('', decimal constants by position) where the query is portable, else (why not, {})."""
+@dataclass(frozen=True, slots=True)
+class Output:
+    """``types``: DuckDB type by output column. ``decimals``: decimal constants by position."""
+
+    types: tuple[str, ...]
+    decimals: dict[int, str]
+
+
+_TYPES = {"int": "BIGINT", "float": "DOUBLE", "text": "VARCHAR", "null": "INTEGER"}
+
+
+def check(tree: exp.Query, tables: Mapping[int, tuple[str, Table]]) -> tuple[str, Output | None]:
+    """('', its output) where the query is portable, else (why not, None)."""
     try:
         if not isinstance(tree, exp.Select):
             raise NotPortableError("it is no plain SELECT")
@@ -68,7 +81,7 @@ def check(tree: exp.Query, tables: Mapping[int, tuple[str, Table]]) -> tuple[str
         scope = _Scope(_references(tree, tables), {})
         return "", _check_select(tree, scope)
     except NotPortableError as reason:
-        return str(reason), {}
+        return str(reason), None
 
 
 def _references(tree: exp.Select, tables: Mapping[int, tuple[str, Table]]) -> list[tuple[str, Table]]:
@@ -92,8 +105,9 @@ def _references(tree: exp.Select, tables: Mapping[int, tuple[str, Table]]) -> li
     return [tables[id(node)] for node in nodes]
 
 
-def _check_select(tree: exp.Select, scope: _Scope) -> dict[int, str]:
+def _check_select(tree: exp.Select, scope: _Scope) -> Output:
     decimals: dict[int, str] = {}
+    types: list[str] = []
     if tree.args.get("distinct") is not None and tree.args["distinct"].args.get("on"):
         raise NotPortableError("it uses DISTINCT ON")
     for index, node in enumerate(tree.expressions):
@@ -103,8 +117,13 @@ def _check_select(tree: exp.Select, scope: _Scope) -> dict[int, str]:
         kind = kind_of(inner, scope)
         if kind == "decimal" and isinstance(inner, exp.Literal | exp.Neg):
             decimals[index] = inner.sql()
+            digits = inner.find(exp.Literal)
+            scale = len(digits.name.partition(".")[2]) if digits is not None else 0
+            types.append(f"DECIMAL({len(digits.name) - 1 if digits is not None else 18},{scale})")
         elif kind not in ("int", "float", "text", "null"):
             raise NotPortableError(f"an output column is of kind {kind}")
+        else:
+            types.append(_TYPES[kind])
         if node.alias and any(t.column(node.alias) for _, t in scope.tables):
             if not isinstance(inner, exp.Column) or inner.name.lower() != node.alias.lower():
                 raise NotPortableError("an output column has the name of a table's column")
@@ -119,7 +138,7 @@ def _check_select(tree: exp.Select, scope: _Scope) -> dict[int, str]:
         node = tree.args.get(clause)
         if node is not None and not (isinstance(node.expression, exp.Literal) and node.expression.name.isdigit()):
             raise NotPortableError(f"{clause.upper()} is not a number")
-    return decimals
+    return Output(tuple(types), decimals)
 
 
 def _check_grouping(tree: exp.Select, scope: _Scope) -> None:
@@ -283,7 +302,7 @@ def _truth(node: exp.Expression, scope: _Scope) -> None:
 def _operand(node: exp.Expression, scope: _Scope) -> Kind:
     moment = constant_moment(node)
     if moment is not None:
-        return "date" if isinstance(moment, int) and _is_date(node) else "moment"
+        return "date" if moment.kind == "day" else "moment"
     return kind_of(node, scope)
 
 
@@ -293,29 +312,44 @@ def _comparable(left: Kind, right: Kind) -> None:
     raise NotPortableError(f"it compares {left} with {right}")
 
 
-def _is_date(node: exp.Expression) -> bool:
-    cast = node.find(exp.Cast)
-    return cast is not None and cast.to.this == exp.DType.DATE
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A constant DATE (``kind`` day: day number) or TIMESTAMP (moment: microseconds).
+
+    ``asked``: it is the time of asking, and ``value`` only what is added to it.
+    """
+
+    kind: str
+    value: int
+    asked: bool = False
 
 
-def constant_moment(node: exp.Expression) -> int | None:
-    """The day number of a DATE constant (plus or minus whole days), the microseconds of a TIMESTAMP constant."""
+def constant_moment(node: exp.Expression) -> Moment | None:
+    """The constant that ``node`` is: a DATE or TIMESTAMP literal, a DATE plus or minus whole days; or None."""
     if isinstance(node, exp.Paren):
         return constant_moment(node.this)
     if isinstance(node, exp.Add | exp.Sub):
         base, step = constant_moment(node.this), node.expression
-        if base is None or not _is_date(node.this) or not isinstance(step, exp.Literal) or not step.name.isdigit():
+        if base is None or base.kind != "day" or not isinstance(step, exp.Literal) or not step.name.isdigit():
             return None
-        return base + int(step.name) if isinstance(node, exp.Add) else base - int(step.name)
+        days = int(step.name) if isinstance(node, exp.Add) else -int(step.name)
+        return Moment("day", base.value + days, base.asked)
     if isinstance(node, exp.Cast) and isinstance(node.this, exp.Literal) and node.this.is_string:
-        try:
-            if node.to.this == exp.DType.DATE:
-                return date.fromisoformat(node.this.name).toordinal()
-            if node.to.this == exp.DType.TIMESTAMP:
-                delta = datetime.fromisoformat(node.this.name) - _EPOCH
-                return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
-        except (ValueError, TypeError):
-            return None
+        return _literal_moment(node)
+    return None
+
+
+def _literal_moment(node: exp.Cast) -> Moment | None:
+    asked = NOW_MARK in node.meta
+    try:
+        if node.to.this == exp.DType.DATE:
+            return Moment("day", 0 if asked else date.fromisoformat(node.this.name).toordinal(), asked)
+        if node.to.this == exp.DType.TIMESTAMP:
+            delta = datetime.fromisoformat(node.this.name) - _EPOCH
+            micros = (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+            return Moment("moment", 0 if asked else micros, asked)
+    except (ValueError, TypeError):
+        return None
     return None
 
 
@@ -343,13 +377,22 @@ def guarded(column: exp.Column, column_type: str) -> exp.Expression:
     return exp.Case().when(fits, value).else_(exp.Anonymous(this="omni_misfit", expressions=[exp.Literal.string(column.name)]))
 
 
-def translate(tree: exp.Query) -> None:
-    """Rewrite date and timestamp constants as the numbers that ``guarded`` compares."""
+def translate(tree: exp.Query) -> list[str]:
+    """Rewrite date and timestamp constants as the numbers that ``guarded`` compares.
+
+    Returns the names of the parameters that stand for the time of asking.
+    """
+    asked: list[str] = []
     for node in list(tree.find_all(exp.Cast, exp.Add, exp.Sub, exp.Paren)):
-        if node.parent is None:
-            continue
-        number = constant_moment(node)
         outer = node.parent
-        if number is not None and constant_moment(outer) is None:
-            literal: exp.Expression = exp.Literal.number(abs(number))
-            node.replace(exp.Neg(this=literal) if number < 0 else literal)
+        moment = constant_moment(node)
+        if outer is None or moment is None or constant_moment(outer) is not None:
+            continue
+        if moment.asked:
+            name = moment_name(moment.kind, moment.value)
+            asked.append(name)
+            node.replace(exp.Placeholder(this=name))
+        else:
+            literal: exp.Expression = exp.Literal.number(abs(moment.value))
+            node.replace(exp.Neg(this=literal) if moment.value < 0 else literal)
+    return sorted(set(asked))

@@ -67,6 +67,12 @@ class SqliteSource:
         columns = tuple(_column(column, declared) for column, declared in self._declared(found, deadline))
         return Table(self.name, found, columns)
 
+    def schema_version(self, deadline: Deadline) -> str:
+        """Changes with every change of the schema: what was planned against another one is not run."""
+        with self._connection(deadline) as connection:
+            row = connection.execute("PRAGMA schema_version").fetchone()
+        return str(row[0])
+
     def _declared(self, table: str, deadline: Deadline) -> list[tuple[str, str]]:
         with self._connection(deadline, introspect=True) as connection:
             rows = connection.execute(f"PRAGMA main.table_xinfo({quoted(table)})")
@@ -220,6 +226,8 @@ class SqliteSource:
 
 
 def _may_read(action: int, first: str | None, second: str | None, schema: str | None, inner: str | None) -> int:
+    if action == sqlite3.SQLITE_PRAGMA and first == "schema_version" and second is None:
+        return sqlite3.SQLITE_OK
     if action not in _READS:
         return sqlite3.SQLITE_DENY
     if action == sqlite3.SQLITE_FUNCTION and (second or "").lower() in _BANNED_FUNCTIONS:

@@ -1,0 +1,125 @@
+"""Plans that are kept: a query that one database answers alone is planned once per change of anything it rests on.
+
+Parsing and gating need sqlglot, whose import alone costs more than a whole alert. What they made of a query, for one
+principal under one project and one schema, is kept in the store, so that a cold process can run it at once. Nothing
+that depends on the time of asking is in it: current_date and its kin are parameters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from core.model import Ask
+from core.ports import Put, Store
+from core.stamp import stamp
+
+PARTITION = "plans"
+DAYS = 30
+NOW = "omni_now_"
+_EPOCH = datetime(1970, 1, 1)
+_CODE = (
+    "query/allowed.py",
+    "query/fragment.py",
+    "query/parse.py",
+    "query/plan.py",
+    "query/portable.py",
+    "query/prepared.py",
+    "policy/condition.py",
+    "policy/gate.py",
+    "policy/grants.py",
+    "source/sqlite_types.py",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A fragment, gated. ``moments``: names of the parameters that stand for the time of asking.
+
+    ``types``: DuckDB type by output column where the plan knows it. ``decimals``: output columns that are decimal
+    constants, by position. ``schema``: the version of the source's schema that it was planned against.
+    """
+
+    source: str
+    sql: str
+    tables: tuple[str, ...]
+    filtered: tuple[str, ...]
+    masked: tuple[str, ...]
+    moments: tuple[str, ...]
+    types: tuple[str, ...]
+    decimals: Mapping[int, str]
+    schema: str
+
+    def params(self, now: datetime, timezone: str) -> dict[str, int]:
+        """Values of ``moments``: day numbers and microseconds of the local time."""
+        if not self.moments:
+            return {}
+        local = now.astimezone(ZoneInfo(timezone)).replace(tzinfo=None)
+        return {name: moment_value(name, local) for name in self.moments}
+
+
+def moment_name(kind: str, offset: int) -> str:
+    """``omni_now_day_m1``: one day before today; ``omni_now_moment_p0``: the local time in microseconds."""
+    return f"{NOW}{kind}_{'m' if offset < 0 else 'p'}{abs(offset)}"
+
+
+def moment_value(name: str, local: datetime) -> int:
+    kind, _, offset = name.removeprefix(NOW).rpartition("_")
+    shift = -int(offset[1:]) if offset[0] == "m" else int(offset[1:])
+    if kind == "day":
+        return local.toordinal() + shift
+    delta = local - _EPOCH
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds + shift
+
+
+def key_of(ask: Ask, project_digest: str) -> str:
+    """All that a plan rests on but the schema: code, project (policies included), question, asker."""
+    who = ask.principal
+    parts = [
+        stamp(*_CODE),
+        project_digest,
+        ask.sql,
+        ask.dialect,
+        dict(ask.params),
+        ask.private_source,
+        who.name,
+        sorted(who.roles),
+        who.teams,
+        who.tenant,
+        dict(who.attributes),
+    ]
+    return hashlib.sha256(json.dumps(parts, default=repr, sort_keys=True).encode()).hexdigest()
+
+
+class PlanCache:
+    """Plans by key: in this process, behind it in the store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: dict[str, Prepared] = {}
+
+    def get(self, key: str) -> Prepared | None:
+        found = self._known.get(key)
+        if found is None:
+            item = self._store.get(PARTITION, key)
+            if item is None:
+                return None
+            found = self._known[key] = _from_body(item.body)
+        return found
+
+    def put(self, key: str, prepared: Prepared, now: datetime) -> None:
+        self._known[key] = prepared
+        body: dict[str, Any] = {name: getattr(prepared, name) for name in Prepared.__slots__}
+        body["decimals"] = {str(k): v for k, v in prepared.decimals.items()}
+        self._store.write(PARTITION, [Put(key, body, expires_at=now.timestamp() + DAYS * 86_400)])
+
+
+def _from_body(body: Mapping[str, Any]) -> Prepared:
+    lists = {k: tuple(body[k]) for k in ("tables", "filtered", "masked", "moments", "types")}
+    decimals = {int(k): v for k, v in body["decimals"].items()}
+    return Prepared(body["source"], body["sql"], decimals=decimals, schema=body["schema"], **lists)
