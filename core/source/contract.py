@@ -77,6 +77,7 @@ class _Whole:
     def __init__(self, source: Source, table: Table, bind: tuple[Compare, ...], seconds: float) -> None:
         self.source, self.table, self.bind, self.seconds = source, table, bind, seconds
         self.reads = 0
+        self.duckdb = _connect()
         self.names = tuple(c.name for c in table.columns)
         self.types: list[tuple[str, str]] = []
         self.rows = self.read(self.scan())
@@ -89,14 +90,15 @@ class _Whole:
 
         self.reads += 1
         stream = self.source.open(scan, Fetching(Deadline(self.seconds), Ledger(), max_calls=ALL))
-        with duckdb.connect() as connection:
-            connection.execute("SET TimeZone = 'UTC'")
-            connection.register("read", stream)
-            self.types = [(r[0], r[1]) for r in connection.execute("DESCRIBE read").fetchall()]
-            try:
-                return connection.execute("SELECT * FROM read").fetchall()
-            except duckdb.Error:
-                raise getattr(stream, "error", None) or ContractError("the stream broke without an error") from None
+        self.duckdb.register("read", stream)
+        try:
+            self.types = [(r[0], r[1]) for r in self.duckdb.execute("DESCRIBE read").fetchall()]
+            found: list[Row] = self.duckdb.execute("SELECT * FROM read").fetchall()
+            return found
+        except duckdb.Error:
+            raise getattr(stream, "error", None) or ContractError("the stream broke without an error") from None
+        finally:
+            self.duckdb.unregister("read")
 
     def check_types(self) -> None:
         alias = {"TIMESTAMP WITH TIME ZONE": "TIMESTAMPTZ"}
@@ -147,24 +149,24 @@ class _Whole:
 
     def _by_duckdb(self, compare: Compare, kind: str) -> list[Row]:
         """The rows that satisfy ``compare``, as DuckDB itself compares a column of that type with the literal."""
-        import duckdb
-
         index = self.names.index(compare.column)
         values = compare.value if isinstance(compare.value, tuple) else (compare.value,)
         casts = ", ".join(f"CAST(${i + 2} AS {kind})" for i in range(len(values)))
         test = f"CAST($1 AS {kind}) {compare.op} {'(' + casts + ')' if compare.op == 'in' else casts}"
-        with duckdb.connect() as connection:
-            connection.execute("SET TimeZone = 'UTC'")
-            kept = []
-            for row in self.rows:
-                parameters = [row[index], *values]
-                if connection.execute(f"SELECT {test}", parameters).fetchone() == (True,):
-                    kept.append(row)
-        return kept
+        found = [self.duckdb.execute(f"SELECT {test}", [row[index], *values]).fetchall() for row in self.rows]
+        return [row for row, verdict in zip(self.rows, found, strict=True) if verdict == [(True,)]]
 
     def expect_same(self, rows: list[Row], how: str) -> None:
         if not _same(rows, self.rows):
             raise ContractError(f"{self.table.full_name} {how}: {len(rows)} rows, {len(self.rows)} expected")
+
+
+def _connect() -> Any:
+    import duckdb
+
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
 
 
 def _key(row: Row) -> str:

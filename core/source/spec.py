@@ -14,9 +14,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from core import yaml_places
 from core.errors import ConfigInvalid
 from core.model import Column, Faith, Operator, Table
-from core.source import yaml_places
 
 Type = Literal["BIGINT", "DOUBLE", "VARCHAR", "BOOLEAN", "DATE", "TIMESTAMPTZ", "JSON"]
 Style = Literal["none", "link", "page", "offset", "cursor"]
@@ -225,11 +225,14 @@ class ConnectorDoc(_Doc):
 
 def load(file: Path) -> ConnectorSpec:
     """Read one connector.yaml; ConfigInvalid names the file, the line and the key."""
-    data, places = yaml_places.load(file)
+    try:
+        data, places = yaml_places.load(file.read_bytes(), str(file))
+    except OSError as err:
+        raise ConfigInvalid(f"{file} cannot be read: {type(err).__name__}.", file=str(file)) from None
     try:
         doc = ConnectorDoc.model_validate(data)
     except ValidationError as err:
-        raise yaml_places.invalid(err, file, places, ConnectorDoc) from None
+        raise yaml_places.invalid(err, str(file), places, ConnectorDoc) from None
     tables = {name: _table(name, t, doc, file, places) for name, t in doc.tables.items()}
     auth = AuthSpec(**doc.auth.model_dump())
     return ConnectorSpec(doc.name, doc.version, doc.base_url.rstrip("/"), doc.headers, auth, tables, file)

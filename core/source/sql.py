@@ -63,9 +63,10 @@ class PostgresSource:
     def __init__(self, name: str, address: Callable[[], tuple[str, str | None]], *, place: str = "") -> None:
         self.name = name
         self._address = address
-        self._place = place
+        self._configured = place
         self._lock = threading.Lock()
         self._engine: tuple[tuple[str, str | None], Engine] | None = None
+        self._qualified: dict[str, str] = {}
 
     # ── what is there ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -87,8 +88,10 @@ class PostgresSource:
                     source=self.name,
                     table=name,
                 )
-            columns = self._columns(connection, f"{quoted(exact[0][1])}.{quoted(exact[0][2])}")
-        return Table(self.name, exact[0][0], tuple(_column(c) for c in columns))
+            name, schema, relation = exact[0]
+            self._qualified[name] = f"{quoted(schema)}.{quoted(relation)}"
+            columns = self._columns(connection, self._qualified[name])
+        return Table(self.name, name, tuple(_column(c) for c in columns))
 
     def _columns(self, connection: Connection, qualified: str) -> list[PostgresColumn]:
         rows = connection.exec_driver_sql(_COLUMNS, {"table": qualified})
@@ -111,7 +114,7 @@ class PostgresSource:
         ledger.fetched(where, datetime.now(UTC), 0.0, False)
         total = 0
         with self._reading(fetching.deadline) as connection:
-            qualified = self._qualified(connection, scan.table.name)
+            qualified = self._place(connection, scan.table.name)
             sides = self._sides(scan.table, self._columns(connection, qualified))
             sql, params = _select(scan, rows, sides, qualified)
             result = connection.execution_options(stream_results=True).exec_driver_sql(sql, params)
@@ -127,14 +130,21 @@ class PostgresSource:
                     fetching.progress(self.name, scan.table.name, rows=total, calls=1, total_calls=1)
                 yield rows_to_batch(raw, columns, schema, where)
 
-    def _qualified(self, connection: Connection, name: str) -> str:
-        found = [row for row in connection.exec_driver_sql(_TABLES.replace("%", "%%")) if row[0] == name]
-        if not found:
-            raise SourceError(f"Source {self.name} no longer has a table {name}.", source=self.name, table=name)
-        return f"{quoted(found[0][1])}.{quoted(found[0][2])}"
+    def _place(self, connection: Connection, name: str) -> str:
+        """The table's schema and name, as found when it was described."""
+        known = self._qualified.get(name)
+        if known is not None:
+            return known
+        for found, schema, relation in connection.exec_driver_sql(_TABLES.replace("%", "%%")):
+            self._qualified[found] = f"{quoted(schema)}.{quoted(relation)}"
+        if name not in self._qualified:
+            raise SourceError(f"Source {self.name} has no table {name}.", source=self.name, table=name)
+        return self._qualified[name]
 
     def _sides(self, table: Table, current: Sequence[PostgresColumn]) -> dict[str, PostgresSide]:
         sides = {c.name: PostgresSide(c) for c in current}
+        if not sides:
+            raise SourceError(f"{table.full_name} is no longer there.", table=table.full_name)
         for column in table.columns:
             side = sides.get(column.name)
             if side is None or side.type != column.type:
@@ -191,7 +201,7 @@ class PostgresSource:
         with self._lock:
             if self._engine is not None and self._engine[0] == address:
                 return self._engine[1]
-            check_url(address[0], self._place or f"source {self.name}")
+            check_url(address[0], self._configured or f"source {self.name}")
             try:
                 url = make_url(_SCHEME.sub("postgresql+psycopg://", address[0], count=1))
                 if address[1] is not None:
@@ -213,7 +223,7 @@ class PostgresSource:
                 )
             except (ArgumentError, ValueError):
                 raise ConfigInvalid(
-                    f"{self._place}: the url of source {self.name} cannot be read.", key="url"
+                    f"{self._configured}: the url of source {self.name} cannot be read.", key="url"
                 ) from None
             if self._engine is not None:
                 self._engine[1].dispose()  # the secret was rotated

@@ -91,12 +91,14 @@ def test_conditions_mean_in_the_database_what_they_mean_in_the_sieve(source: Pos
         for column in found.columns:
             if column.type in ("BLOB", "JSON", "UUID", "TIME"):
                 continue
-            tests: list[Condition] = [Compare(column.name, op, v) for op, v in itertools.product(OPS, VALUES)]
+            ops = OPS if column.type == "VARCHAR" else OPS[:7]
+            tests: list[Condition] = [Compare(column.name, op, v) for op, v in itertools.product(ops, VALUES)]
             tests += [Compare(column.name, op, v) for op in ("in", "not in") for v in ((), (None,), VALUES[:9], VALUES)]
             for test in tests:
                 sql = condition.tree(test, found).sql(dialect="duckdb")
                 expected = sorted(r[0] for r in connection.execute(f"SELECT id FROM t WHERE {sql}").fetchall())
-                got = sorted(r[0] for r in rows(source, "everything", "id", where=test))
+                stream = source.open_filtered(Scan("t", found, ("id",)), test, fetching())
+                got = sorted(number for batch in stream for number in batch.column(0).to_pylist())
                 if got != expected:
                     disagreements.append((column.name, column.type, test, got, expected))
     assert not disagreements, f"{len(disagreements)}: {disagreements[:5]}"
@@ -158,7 +160,7 @@ def test_a_changed_column_is_an_error_not_other_values(source: PostgresSource, p
         with pytest.raises(SourceError, match="has changed"):
             list(source.open(Scan("t", old, ("id",)), fetching()))
         connection.execute("DROP TABLE moving")
-        with pytest.raises(SourceError, match="no longer"):
+        with pytest.raises(SourceError, match="no longer there"):
             list(source.open(Scan("t", old, ("id",)), fetching()))
 
 
