@@ -8,15 +8,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import orjson
+
 from core.settings import Settings
 
 if TYPE_CHECKING:
     from core.app import App
-
     from core.ports import Platform
+    from core.project import Project
 
 BUNDLED = Path(__file__).resolve().parent.parent / "project"
 """Where a bundle keeps its project: beside ``handlers/``."""
+VALIDATED = BUNDLED.with_name("project.json")
+"""What bundling made of the project's YAML, ``{"digest", "document"}``: a cold start reads and checks none of it."""
 
 PlatformOf = Callable[[Settings, Mapping[str, str], Path], "Platform"]
 
@@ -42,12 +46,22 @@ class Warm:
         return self._app
 
     def _build(self) -> App:
-        from core import bootstrap, project
+        from core import bootstrap
 
         settings = Settings.from_env(self._env)
         folder = project_folder(settings)
         platform = self._platform(settings, self._env, folder)
-        return bootstrap.build(settings, platform, project.load(folder, self._env))
+        return bootstrap.build(settings, platform, load(folder, self._env))
+
+
+def load(folder: Path, env: Mapping[str, str]) -> Project:
+    """The project: as validated when it was bundled, else read and validated now. Raises ConfigInvalid."""
+    from core import project
+
+    if folder == BUNDLED and VALIDATED.is_file():
+        kept = orjson.loads(VALIDATED.read_bytes())
+        return project.from_document(folder, kept["digest"], kept["document"], env)
+    return project.load(folder, env)
 
 
 def project_folder(settings: Settings) -> Path:

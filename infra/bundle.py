@@ -4,6 +4,7 @@
 
     core/ handlers/          our code; no other cloud's folder
     project/                 omni.yaml, policies, alerts, connectors and the data files its sources name
+    project.json             the same, validated: a cold start parses no YAML, and a mistake is found here
     ...                      the dependencies, at the root (Azure: under .python_packages, where its worker looks)
     main.py | function_app.py, host.json      root shims that Google's and Azure's runtimes ask for; Lambda needs none
 
@@ -21,21 +22,20 @@ import sys
 import tempfile
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from core import project
 from core.errors import ConfigInvalid, Error
 from infra.contents import CLOUDS, code_files, project_files
-from infra.layer import BUILD, ROOT, RUNTIME_BRINGS, compile_all, layer
+from infra.layer import BUILD, PACKAGES, ROOT, RUNTIME_BRINGS, compile_all, layer, pack
 from infra.wheels import Target, closure, lock
 
 LIMIT_BYTES = 250_000_000
-DIRECT_UPLOAD_BYTES = 50_000_000
+DIRECT_UPLOAD_BYTES = 50 * 2**20
 """Lambda takes a larger zip from S3 only."""
 PYTHON = "3.13"
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-_PACKAGES = {"azure": ".python_packages/lib/site-packages/"}
 SHIMS = {
     "aws": {},
     "gcp": {"main.py": 'from handlers.gcp.main import ask, watch, work\n\n__all__ = ["ask", "watch", "work"]\n'},
@@ -73,18 +73,21 @@ def build(
     """Write the zip for ``cloud`` with the project in ``project_root`` to ``out`` (a folder: ``out/CLOUD.zip``).
 
     ``offline``: use cached wheels only. Raises ConfigInvalid for an unknown cloud, a folder without omni.yaml, a
-    missing interpreter or wheel, and a bundle over ``limit`` bytes unzipped.
+    missing interpreter or wheel, a mistake in the project's files, and a bundle over ``limit`` bytes unzipped.
     """
     if cloud not in CLOUDS:
         raise ConfigInvalid(f"Unknown cloud {cloud!r}: aws, gcp or azure.", cloud=cloud)
     target = out if out.suffix == ".zip" else out / f"{cloud}.zip"
-    project = project_files(project_root)
-    dependencies = layer(cloud, project.connectors, python, offline=offline)
+    files = project_files(project_root)
+    dependencies = layer(cloud, files.connectors, python, offline=offline)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-        own = Path(scratch) / "own"
-        _stage(cloud, own, project_root, project.taken, python)
-        entries = dict(sorted([*_tree(dependencies, _PACKAGES.get(cloud, "")), *_tree(own, "")]))
+        own, packed = Path(scratch) / "own", Path(scratch) / "bundle.zip"
+        _stage(cloud, own, project_root, files.taken, python)
+        shutil.copyfile(dependencies.packed, packed)
+        with zipfile.ZipFile(packed, "a") as archive:
+            pack(own, archive)
+            entries = archive.infolist()
         sizes = _sizes(entries)
         total = sum(sizes.values())
         if total > limit:
@@ -93,13 +96,11 @@ def build(
                 + ", ".join(f"{name} {size / 1e6:.0f} MB" for name, size in sizes.most_common(6)),
                 unzipped_bytes=total, limit_bytes=limit,
             )  # fmt: skip
-        packed = Path(scratch) / "bundle.zip"
-        _zip(entries, packed)
         packed.replace(target)
     return BundleReport(
         path=target, cloud=cloud, python=python, zipped_bytes=target.stat().st_size, unzipped_bytes=total,
         digest=hashlib.sha256(target.read_bytes()).hexdigest(), files=len(entries),
-        largest=tuple(sizes.most_common(8)), left_out=project.left,
+        largest=tuple(sizes.most_common(8)), left_out=files.left,
     )  # fmt: skip
 
 
@@ -107,14 +108,14 @@ def prefetch(python: str = PYTHON) -> int:
     """Fetch the wheels of every cloud and driver, so that bundling works offline afterwards. Returns their number."""
     import tomllib
 
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"]
-    roots = project["dependencies"] + [text for name, texts in extras.items() if name != "dev" for text in texts]
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = declared["optional-dependencies"]
+    roots = declared["dependencies"] + [text for name, texts in extras.items() if name != "dev" for text in texts]
     return len(closure(roots, lock(ROOT / "requirements.lock"), Target(python), BUILD / "wheels" / python))
 
 
 def _stage(cloud: str, own: Path, project_root: Path, taken: Sequence[str], python: str) -> None:
-    """Our code, the shims and the project as they will lie in the zip, byte-compiled."""
+    """Our code, the shims and the project as they will lie in the zip, byte-compiled and validated."""
     for path in code_files(ROOT, cloud):
         _copy(ROOT / path, own / path)
     for name, text in {**SHIMS[cloud], **_requirements(cloud, python)}.items():
@@ -122,6 +123,9 @@ def _stage(cloud: str, own: Path, project_root: Path, taken: Sequence[str], pyth
     compile_all(own, python, strict=True)
     for path in taken:
         _copy(project_root / path, own / "project" / path)
+    found = project.load(own / "project", {})
+    validated = {"digest": found.digest, "document": found.document}
+    (own / "project.json").write_text(json.dumps(validated, sort_keys=True, separators=(",", ":")))
 
 
 def _requirements(cloud: str, python: str) -> dict[str, str]:
@@ -144,28 +148,12 @@ def _copy(source: Path, place: Path) -> None:
     shutil.copyfile(source, place)
 
 
-def _tree(folder: Path, prefix: str) -> Iterator[tuple[str, Path]]:
-    for path in folder.rglob("*"):
-        if path.is_file():
-            yield prefix + path.relative_to(folder).as_posix(), path
-
-
-def _sizes(entries: dict[str, Path]) -> Counter[str]:
+def _sizes(entries: Sequence[zipfile.ZipInfo]) -> Counter[str]:
+    """Bytes unzipped by top folder or file, a package counting as one wherever it lies."""
     sizes: Counter[str] = Counter()
-    for name, path in entries.items():
-        bare = name.removeprefix(_PACKAGES["azure"])
-        sizes[bare.partition("/")[0]] += path.stat().st_size
+    for entry in entries:
+        sizes[entry.filename.removeprefix(PACKAGES["azure"]).partition("/")[0]] += entry.file_size
     return sizes
-
-
-def _zip(entries: dict[str, Path], out: Path) -> None:
-    """Sorted, without times or owners, so that the same input gives the same bytes."""
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
-        for name, path in entries.items():
-            info = zipfile.ZipInfo(name, _EPOCH)
-            info.compress_type = zipfile.ZIP_DEFLATED
-            info.external_attr = 0o644 << 16
-            archive.writestr(info, path.read_bytes())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -200,7 +188,7 @@ def describe(report: BundleReport) -> str:
         "largest: " + ", ".join(f"{name} {size / 1e6:.1f} MB" for name, size in report.largest),
     ]
     if report.cloud == "aws" and report.zipped_bytes > DIRECT_UPLOAD_BYTES:
-        lines.append("over 50 MB: upload it through S3")
+        lines.append("over 50 MiB: upload it through S3")
     if report.left_out:
         lines.append("left out of the project: " + ", ".join(report.left_out[:20])
                      + (f" and {len(report.left_out) - 20} more" if len(report.left_out) > 20 else ""))  # fmt: skip

@@ -8,7 +8,9 @@ import shutil
 import subprocess
 import tempfile
 import tomllib
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
@@ -23,6 +25,9 @@ AWS_SERVICES = ("dynamodb", "kms", "s3", "scheduler", "secretsmanager", "sqs", "
 """Service descriptions of botocore that stay: it ships four hundred, and we call these."""
 RUNTIME_BRINGS = {"gcp": ("functions-framework",)}
 """Installed by the cloud itself: in the extra for tests and for development, not in the bundle."""
+PACKAGES = {"azure": ".python_packages/lib/site-packages/"}
+"""Where a cloud's runtime looks for packages, if not at the root."""
+_EPOCH = (1980, 1, 1, 0, 0, 0)
 _UNWANTED = frozenset({"tests", "__pycache__", "include"})
 _UNWANTED_SUFFIXES = (".pyi", ".pyx", ".pxd", ".c", ".h", ".cpp", ".hpp")
 FORBIDDEN = ("pandas", "pyarrow", "pip", "setuptools", "numpy")
@@ -39,8 +44,16 @@ def requirements(cloud: str, connectors: Iterable[str]) -> list[str]:
     return [text for text in wanted if canonicalize_name(_distribution(text)) not in brought]
 
 
-def layer(cloud: str, connectors: Iterable[str], python: str, *, offline: bool = False) -> Path:
-    """The folder of unpacked dependencies; made once per set of wheels."""
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """The dependencies as a folder of modules, and ``packed`` as the zip that a bundle begins with."""
+
+    folder: Path
+    packed: Path
+
+
+def layer(cloud: str, connectors: Iterable[str], python: str, *, offline: bool = False) -> Layer:
+    """Made once per set of wheels. Raises ConfigInvalid for what is missing or must not be in a bundle."""
     wheels = closure(
         requirements(cloud, connectors), lock(ROOT / "requirements.lock"), Target(python),
         BUILD / "wheels" / python, offline=offline,
@@ -55,16 +68,30 @@ def layer(cloud: str, connectors: Iterable[str], python: str, *, offline: bool =
     if not place.is_dir():
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=place.parent) as scratch:
-            folder = Path(scratch) / "layer"
-            unpack(wheels.values(), folder)
-            _prune(folder)
-            compile_all(folder, python, strict=False)
+            made = Path(scratch) / "layer"
+            unpack(wheels.values(), made / "modules")
+            _prune(made / "modules")
+            compile_all(made / "modules", python, strict=False)
+            with zipfile.ZipFile(made / "modules.zip", "w") as archive:
+                pack(made / "modules", archive, PACKAGES.get(cloud, ""))
             try:
-                folder.rename(place)
+                made.rename(place)
             except OSError:
                 if not place.is_dir():  # else another process was first
                     raise
-    return place
+    return Layer(place / "modules", place / "modules.zip")
+
+
+def pack(folder: Path, archive: zipfile.ZipFile, prefix: str = "") -> None:
+    """Add the files below ``folder``, sorted and without times or owners: the same input gives the same bytes."""
+    there = set(archive.namelist())
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            info = zipfile.ZipInfo(prefix + path.relative_to(folder).as_posix(), _EPOCH)
+            if info.filename in there:
+                raise ConfigInvalid(f"{info.filename} is both ours and a dependency's.", file=info.filename)
+            info.external_attr = 0o644 << 16
+            archive.writestr(info, path.read_bytes(), zipfile.ZIP_DEFLATED, 6)
 
 
 def compile_all(folder: Path, python: str, *, strict: bool) -> None:
@@ -72,14 +99,16 @@ def compile_all(folder: Path, python: str, *, strict: bool) -> None:
 
     Raises ConfigInvalid where that Python is absent or a file does not compile.
     """
-    command = [str(interpreter.find(python)), "-m", "compileall", "-q", "-q", "--invalidation-mode", "unchecked-hash",
+    command = [str(interpreter.find(python)), "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash",
                "-s", str(folder), "-p", "/", str(folder)]  # fmt: skip
     clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONHOME")}
     done = subprocess.run(  # noqa: S603 (our own arguments)
         command, capture_output=True, text=True, check=False, env={**clean, "PYTHONHASHSEED": "0"}
     )
     if strict and done.returncode != 0:
-        raise ConfigInvalid(f"The code does not compile for Python {python}: {done.stdout[-500:]}", python=python)
+        raise ConfigInvalid(
+            f"The code does not compile for Python {python}: {done.stdout[-1_000:].strip()}", python=python
+        )
 
 
 def _distribution(requirement: str) -> str:

@@ -45,6 +45,9 @@ class _Api(ThreadingHTTPServer):
         self.todo: queue.Queue[tuple[str, bytes, float] | None] = queue.Queue()
         self.done: queue.Queue[tuple[str, Any, bool]] = queue.Queue()
 
+    def handle_error(self, *_: object) -> None:
+        """A runtime that is ended hangs up in the middle of its poll."""
+
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"

@@ -25,7 +25,8 @@ def worker(project: Path, tmp_path: Path) -> Iterator[Worker]:
     for name, text in SHIMS["azure"].items():
         (folder / name).write_text(text)
     env = {"OMNI_PROJECT": str(project), "OMNI_STATE_DIR": str(tmp_path / "state"), **KEYS}
-    with Worker(folder, env, python=python, paths=[ROOT, library, layer("azure", (), PYTHON, offline=True)]) as started:
+    dependencies = layer("azure", (), PYTHON, offline=True).folder
+    with Worker(folder, env, python=python, paths=[ROOT, library, dependencies]) as started:
         yield started
 
 
