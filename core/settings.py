@@ -17,6 +17,7 @@ class Settings:
 
     ``project``: folder that holds omni.yaml. ``store_table``: name of the cloud's table for state.
     ``secret_prefix``: prepended to a secret's name in the cloud's secret manager. ``endpoint_url``: for emulators.
+    ``threads``: of the engine; with one, rows without ORDER BY come in the same order each time.
     ``lease_s``: how long a run may hold an alert before others take over.
     """
 
@@ -27,7 +28,7 @@ class Settings:
     region: str = ""
     state_dir: str = ""
     memory_limit: str = "512MB"
-    threads: int = 2
+    threads: int = 1
     max_rows: int = 100_000
     max_result_bytes: int = 50_000_000
     max_calls: int = 1_000

@@ -141,7 +141,7 @@ class Answering:
     def _from_engine(self, planned: Plan) -> Answer:
         from core.policy.gate import permit
         from core.query import engine
-        from core.query.fetch import filters_rows, open_scans
+        from core.query.fetch import open_scans
         from core.query.sieve import Sieve
 
         sql = planned.engine_sql()
@@ -170,7 +170,7 @@ class Answering:
                 raise streams.error() or error from None
             finally:
                 sieve.close()
-        hidden = frozenset(s for s in permitted.restricted_sources if not filters_rows(cast(Any, sources[s])))
+        hidden = frozenset(s for s in permitted.restricted_sources if cast(Any, sources[s]).kind != "sql")
         return self._answer(columns, rows, hidden, complete=complete, fetched=sieve.rows)
 
     def _limits(self, engine: Any) -> Any:

@@ -24,7 +24,7 @@ BATCH = 2_048
 @dataclass(frozen=True, slots=True)
 class Limits:
     memory: str = "512MB"
-    threads: int = 2
+    threads: int = 1
     max_rows: int = 100_000
     max_bytes: int = 50_000_000
 
