@@ -5,6 +5,7 @@ Every handler, the CLI and the HTTP API call this; watch asks through ask.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.audit import Audit
 from core.deadline import Deadline
-from core.errors import Error, Internal, NotFound
+from core.errors import Error, Internal, NotFound, StateConflict
 from core.model import Answer, Ask, Principal, Progress, Rule
 from core.policy.grants import TablePolicy
 from core.policy.identity import Identities
@@ -131,7 +132,7 @@ class App:
         )
 
     def tables(self, principal: Principal, source: str | None = None) -> list[dict[str, Any]]:
-        """What ``principal`` may read: ``{"table", "connector", "doc"}``, by name. Unreachable sources carry ``error``."""
+        """What ``principal`` may read: ``{"table", "connector"}``; a source out of reach carries ``error``."""
         view = self._view(principal)
         wanted = [s for s in view.sources() if source is None or s.lower() == source.lower()]
         if source is not None and not wanted:
@@ -274,12 +275,9 @@ class App:
 
         item = self.platform.store.get("project", "mask-salt")
         if item is None:
-            from core.errors import StateConflict
-
-            try:
+            # Where another process made it first, that one is read.
+            with contextlib.suppress(StateConflict):
                 self.platform.store.write("project", [Put("mask-salt", {"salt": os.urandom(32).hex()}, ABSENT)])
-            except StateConflict:
-                pass  # another process made it first: read that one
             item = self.platform.store.get("project", "mask-salt")
         if item is None:
             raise Internal("The salt of the masks cannot be kept. Check the store.")

@@ -96,14 +96,24 @@ class Audit:
             if sequence != expected:
                 return [Finding(tenant, expected, f"record {expected} is missing")]
             if record.get("previous") != previous:
-                return [Finding(tenant, sequence, f"record {sequence} does not follow the one before it: changed or swapped")]
+                return [
+                    Finding(
+                        tenant, sequence, f"record {sequence} does not follow the one before it: changed or swapped"
+                    )
+                ]
             previous, expected = digest(record), expected + 1
         head = self._store.get(_partition(tenant), HEAD)
         last = expected - 1
         if head is None:
             return [Finding(tenant, last, "the head is missing")] if last else []
         if int(head.body["sequence"]) != last or head.body["hash"] != previous:
-            return [Finding(tenant, last, f"the chain ends at record {last}, its head says {head.body['sequence']}: cut or changed")]
+            return [
+                Finding(
+                    tenant,
+                    last,
+                    f"the chain ends at record {last}, its head says {head.body['sequence']}: cut or changed",
+                )
+            ]
         return []
 
 

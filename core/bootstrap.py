@@ -26,9 +26,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def build(
-    settings: Settings, platform: Platform, project: Project, *, clock: Callable[[], datetime] = utc_now
-) -> App:
+def build(settings: Settings, platform: Platform, project: Project, *, clock: Callable[[], datetime] = utc_now) -> App:
     """Put an App together. Touches neither network nor disk: sources are made when a query names them."""
     wire = _Once(lambda: _wire(platform, project))
     sources = LazySources(project, wire, platform)

@@ -25,8 +25,7 @@ class Deadline:
         left = self.left()
         if left <= 0:
             raise SourceTimeout(
-                f"Time ran out after {self.seconds:g} s while waiting for {what}. "
-                "Raise the timeout or ask for less.",
+                f"Time ran out after {self.seconds:g} s while waiting for {what}. Raise the timeout or ask for less.",
                 waiting_for=what,
             )
         return left

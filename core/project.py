@@ -169,7 +169,14 @@ def read(root: Path) -> list[tuple[str, bytes]]:
 
 def _files(root: Path) -> Iterator[tuple[str, bytes]]:
     """(relative name, bytes) of every YAML document, sorted."""
-    patterns = (FILE, "policies/*.yaml", "policies/*.yml", "alerts/*.yaml", "alerts/*.yml", "connectors/*/connector.yaml")
+    patterns = (
+        FILE,
+        "policies/*.yaml",
+        "policies/*.yml",
+        "alerts/*.yaml",
+        "alerts/*.yml",
+        "connectors/*/connector.yaml",
+    )
     for path in sorted({p for pattern in patterns for p in root.glob(pattern) if p.is_file()}):
         name = path.relative_to(root).as_posix()
         try:

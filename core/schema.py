@@ -78,14 +78,14 @@ class NetworkModel(Strict):
 
 
 class DeliveryModel(Strict):
-    attempts: int = Field(8, ge=1, le=100)
+    attempts: Annotated[int, Field(ge=1, le=100)] = 8
     first_retry: Duration = 15.0
     max_retry: Duration = 600.0
 
 
 class SmtpModel(Strict):
     host: str
-    port: int = Field(587, ge=1, le=65535)
+    port: Annotated[int, Field(ge=1, le=65_535)] = 587
     user: str | None = None
     password: str | None = None
     tls: Literal["starttls", "tls", "none"] = "starttls"
@@ -181,7 +181,7 @@ class RowModel(Strict):
 class MaskModel(Strict):
     mask: Literal["null", "hash", "redact", "last4", "year", "bucket", "deny"]
     unless_roles: Names = []
-    width: float = Field(0.0, ge=0)
+    width: Annotated[float, Field(ge=0)] = 0.0
 
     @field_validator("mask", mode="before")
     @classmethod

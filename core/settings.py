@@ -23,7 +23,7 @@ class Settings:
 
     project: str = "."
     store_table: str = "omnisentinel"
-    secret_prefix: str = "omnisentinel/"
+    secret_prefix: str = "omnisentinel/"  # noqa: S105 a prefix of names
     endpoint_url: str = ""
     region: str = ""
     state_dir: str = ""
@@ -56,9 +56,7 @@ class Settings:
                 else:
                     found[f.name] = text
             except (ValueError, KeyError):
-                raise ConfigInvalid(
-                    f"{name} has to be {_KIND[str(f.type)]}, not {text!r}.", key=name
-                ) from None
+                raise ConfigInvalid(f"{name} has to be {_KIND[str(f.type)]}, not {text!r}.", key=name) from None
         return cls(**found)
 
 

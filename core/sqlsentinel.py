@@ -15,7 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from core.schema import schedule
 
-_DIALECTS = {"sqlite": ("sqlite", "sqlite"), "postgresql": ("postgres", "postgres"), "postgres": ("postgres", "postgres")}
+_DIALECTS = {
+    "sqlite": ("sqlite", "sqlite"),
+    "postgresql": ("postgres", "postgres"),
+    "postgres": ("postgres", "postgres"),
+}
 
 
 class _Lenient(BaseModel):

@@ -204,9 +204,13 @@ def _cross_check(result: Mapping[str, Any]) -> None:
         seen[name] = place
         for channel in alert["notify"]:
             if channel not in result["channels"]:
-                raise _at(place, f"notify: there is no channel {channel!r}{_near(channel, result['channels'])}", "notify")
+                raise _at(
+                    place, f"notify: there is no channel {channel!r}{_near(channel, result['channels'])}", "notify"
+                )
         if isinstance(alert["as"], str) and alert["as"] not in result["principals"]:
-            raise _at(place, f"as: there is no principal {alert['as']!r}{_near(alert['as'], result['principals'])}", "as")
+            raise _at(
+                place, f"as: there is no principal {alert['as']!r}{_near(alert['as'], result['principals'])}", "as"
+            )
 
 
 def _near(name: str, known: Mapping[str, Any]) -> str:

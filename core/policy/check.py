@@ -10,8 +10,8 @@ from sqlglot import exp
 
 from core.model import Column, Table
 from core.policy import condition
-from core.policy.grants import TablePolicy, decide
 from core.policy.gate import columns_of
+from core.policy.grants import TablePolicy, decide
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,9 @@ def run(policies: Iterable[TablePolicy], lookup: Callable[[str], Table | None]) 
             for test in policy.tests:
                 for row, should_see in [*((r, True) for r in test.sees), *((r, False) for r in test.hides)]:
                     sees = _sees(connection, every, policy.table, test.user, row, lookup(policy.table))
-                    results.append(Result(policy.table, test.user.name, row, should_see, sees == should_see, test.place))
+                    results.append(
+                        Result(policy.table, test.user.name, row, should_see, sees == should_see, test.place)
+                    )
     return results
 
 
@@ -71,6 +73,6 @@ def _kind(value: Any) -> str:
     return "DOUBLE" if isinstance(value, float) else "VARCHAR"
 
 
-def _typed(value: Any, kind: str) -> exp.Expression:
-    literal: exp.Expression = exp.Null() if value is None else exp.Literal.string(str(value))
+def _typed(value: Any, kind: str) -> exp.Expr:
+    literal: exp.Expr = exp.Null() if value is None else exp.Literal.string(str(value))
     return exp.cast(literal, kind, dialect="duckdb")

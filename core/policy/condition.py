@@ -13,7 +13,9 @@ from sqlglot import exp
 
 from core.model import AllOf, AnyOf, Compare, Condition, Scalar, Table
 
-_NUMBER = re.compile(r"(TINYINT|SMALLINT|INTEGER|BIGINT|HUGEINT|U\w*INT\w*|FLOAT|DOUBLE|REAL|DECIMAL.*|NUMERIC.*|INT\d*)$", re.I)
+_NUMBER = re.compile(
+    r"(TINYINT|SMALLINT|INTEGER|BIGINT|HUGEINT|U\w*INT\w*|FLOAT|DOUBLE|REAL|DECIMAL.*|NUMERIC.*|INT\d*)$", re.I
+)
 _TEXT = re.compile(r"(VARCHAR|TEXT|JSON|UUID|CHAR.*|STRING)$", re.I)
 _COMPARISONS: dict[str, type[exp.Binary]] = {
     "=": exp.EQ,
@@ -25,7 +27,7 @@ _COMPARISONS: dict[str, type[exp.Binary]] = {
 }
 
 
-def tree(condition: Condition, table: Table) -> exp.Expression:
+def tree(condition: Condition, table: Table) -> exp.Expr:
     """The condition over ``table``'s columns; a value that cannot be of the column's type makes its part false."""
     if isinstance(condition, AllOf):
         parts = [tree(part, table) for part in condition.parts]
@@ -36,7 +38,7 @@ def tree(condition: Condition, table: Table) -> exp.Expression:
     return _compare(condition, table)
 
 
-def _compare(compare: Compare, table: Table) -> exp.Expression:
+def _compare(compare: Compare, table: Table) -> exp.Expr:
     column = table.column(compare.column)
     if column is None:
         return exp.Boolean(this=False)
@@ -55,14 +57,14 @@ def _compare(compare: Compare, table: Table) -> exp.Expression:
     return _text_match(node, str(compare.value), compare.op) if _TEXT.match(column.type) else exp.Boolean(this=False)
 
 
-def _text_match(node: exp.Column, text: str, op: str) -> exp.Expression:
+def _text_match(node: exp.Column, text: str, op: str) -> exp.Expr:
     """Spelled with substr and length, which mean the same in every dialect (LIKE does not)."""
     wanted = exp.Literal.string(text)
     if op == "contains":
         found = exp.StrPosition(this=node, substr=wanted)
         return exp.GT(this=found, expression=exp.Literal.number(0))
     if op == "starts with":
-        start: exp.Expression = exp.Literal.number(1)
+        start: exp.Expr = exp.Literal.number(1)
         part = exp.Substring(this=node, start=start, length=exp.Literal.number(len(text)))
     else:
         start = exp.Add(this=exp.Length(this=node.copy()), expression=exp.Literal.number(1 - len(text)))
@@ -70,7 +72,7 @@ def _text_match(node: exp.Column, text: str, op: str) -> exp.Expression:
     return exp.EQ(this=part, expression=wanted)
 
 
-def typed_literal(value: Scalar, column_type: str) -> exp.Expression | None:
+def typed_literal(value: Scalar, column_type: str) -> exp.Expr | None:
     """``value`` as a literal of the column's type, or None where no value of that type equals it."""
     if value is None:
         return None
@@ -86,7 +88,7 @@ def typed_literal(value: Scalar, column_type: str) -> exp.Expression | None:
     return exp.Literal.string(str(value)) if isinstance(value, str | int | float) else None
 
 
-def _number(value: Scalar) -> exp.Expression | None:
+def _number(value: Scalar) -> exp.Expr | None:
     if isinstance(value, bool):
         return None
     try:
@@ -99,7 +101,7 @@ def _number(value: Scalar) -> exp.Expression | None:
     return exp.Neg(this=literal) if number < 0 else literal
 
 
-def _moment(value: Scalar, kind: str) -> exp.Expression | None:
+def _moment(value: Scalar, kind: str) -> exp.Expr | None:
     if not isinstance(value, str):
         return None
     try:

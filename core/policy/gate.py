@@ -29,7 +29,7 @@ class Catalog(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Visible:
-    """A table as its asker sees it (``table``: denied columns absent, masked types) beside the true one (``origin``)."""
+    """``table``: as its asker sees it, denied columns absent and masked types; ``origin``: as it is."""
 
     table: Table
     origin: Table

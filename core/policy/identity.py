@@ -39,7 +39,9 @@ class Identities:
         for known, name in self._digests.items():
             if hmac.compare_digest(known, wanted):
                 return self._principals[name].principal
-        raise Unauthenticated("The API key is not known. Send `Authorization: Bearer <key>` of a principal in omni.yaml.")
+        raise Unauthenticated(
+            "The API key is not known. Send `Authorization: Bearer <key>` of a principal in omni.yaml."
+        )
 
     def _read(self) -> None:
         digests: dict[bytes, str] = {}
@@ -47,7 +49,9 @@ class Identities:
             if config.key is None:
                 continue
             if not config.key.startswith(SECRET):
-                raise ConfigInvalid(f"principals.{name}.key has to be a reference such as secret:{name}_key.", key="key")
+                raise ConfigInvalid(
+                    f"principals.{name}.key has to be a reference such as secret:{name}_key.", key="key"
+                )
             value = self._secrets.get(config.key.removeprefix(SECRET))
             if value:
                 digests[_digest(value)] = name

@@ -20,7 +20,7 @@ def masked_type(column: Column, mask: Mask) -> str:
     return column.type
 
 
-def expression(column: Column, mask: Mask, salt: str) -> exp.Expression:
+def expression(column: Column, mask: Mask, salt: str) -> exp.Expr:
     """The masked value of ``column``. NULL stays NULL; no value can make it fail.
 
     ``hash`` is SHA-256 over a salt of the project and the text: equal values stay equal within one project, and a
@@ -40,30 +40,36 @@ def expression(column: Column, mask: Mask, salt: str) -> exp.Expression:
         return _unless_null(node, _last4(text))
     if mask.kind == "year":
         if kind not in _MOMENTS:
-            raise ConfigInvalid(f"The mask 'year' needs a date or timestamp; {column.name} is {column.type}.", key=column.name)
+            raise ConfigInvalid(
+                f"The mask 'year' needs a date or timestamp; {column.name} is {column.type}.", key=column.name
+            )
         return exp.cast(
-            exp.Anonymous(this="date_trunc", expressions=[exp.Literal.string("year"), node]), column.type, dialect="duckdb"
+            exp.Anonymous(this="date_trunc", expressions=[exp.Literal.string("year"), node]),
+            column.type,
+            dialect="duckdb",
         )
     if mask.kind == "bucket":
         return _bucket(text, mask.width or 10.0)
     raise ConfigInvalid(f"The mask {mask.kind!r} has no value to show.", key=column.name)
 
 
-def _unless_null(node: exp.Expression, value: exp.Expression) -> exp.Expression:
+def _unless_null(node: exp.Expr, value: exp.Expr) -> exp.Expr:
     return exp.Case().when(exp.Not(this=exp.Is(this=node.copy(), expression=exp.Null())), value)
 
 
-def _last4(text: exp.Expression) -> exp.Expression:
+def _last4(text: exp.Expr) -> exp.Expr:
     """Stars of a fixed number and the last four characters; values of four or fewer show none of them."""
     length = exp.Anonymous(this="length", expressions=[text.copy()])
     shown = exp.DPipe(
         this=exp.Literal.string("****"),
         expression=exp.Anonymous(this="right", expressions=[text.copy(), exp.Literal.number(4)]),
     )
-    return exp.Case().when(exp.GT(this=length, expression=exp.Literal.number(4)), shown).else_(exp.Literal.string("****"))
+    return (
+        exp.Case().when(exp.GT(this=length, expression=exp.Literal.number(4)), shown).else_(exp.Literal.string("****"))
+    )
 
 
-def _bucket(text: exp.Expression, width: float) -> exp.Expression:
+def _bucket(text: exp.Expr, width: float) -> exp.Expr:
     number = exp.TryCast(this=text, to=exp.DataType.build("DOUBLE", dialect="duckdb"))
     size = exp.Literal.number(repr(width))
     ratio = exp.Anonymous(this="floor", expressions=[exp.Anonymous(this="divide", expressions=[number, size])])

@@ -254,5 +254,3 @@ def _with_decimals(rows: Sequence[tuple[Any, ...]], decimals: Mapping[int, str])
     if not decimals:
         return rows
     return [tuple(Decimal(decimals[i]) if i in decimals else v for i, v in enumerate(row)) for row in rows]
-
-

@@ -39,7 +39,7 @@ class Table:
 
 
 def verify(sql: str, tables: Iterable[str]) -> None:
-    """Check DuckDB's own tree of ``sql``: one SELECT, only ``tables`` and allow-listed functions. Raises SqlRejected."""
+    """Check DuckDB's own tree of ``sql``: one SELECT over ``tables`` with allow-listed functions, or SqlRejected."""
     with duckdb.connect(":memory:") as connection:
         text = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
     tree = json.loads(text[0]) if text else {}
@@ -89,9 +89,8 @@ def _verify_function(node: Mapping[str, Any]) -> None:
     name = str(node["function_name"]).lower()
     if node.get("schema") or node.get("catalog"):
         raise SqlRejected("A function of another schema may not be used.", function=name)
-    if not name[:1].isalpha() or name in allowed.ENGINE_FUNCTIONS:
-        if not name.startswith("__internal"):
-            return
+    if (not name[:1].isalpha() or name in allowed.ENGINE_FUNCTIONS) and not name.startswith("__internal"):
+        return
     raise SqlRejected(f"The function {name} is not on the list of functions that may be used.", function=name)
 
 

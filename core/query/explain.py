@@ -8,8 +8,8 @@ from core.model import Compare, Scan
 from core.policy.gate import Permit, PermittedScan, PlannedScan
 
 if TYPE_CHECKING:
-    from core.query.prepared import Prepared
     from core.query.plan import Plan
+    from core.query.prepared import Prepared
     from core.source.catalog import Catalog
 
 
@@ -30,8 +30,7 @@ def of_fragment(planned: Prepared, dialect: str) -> dict[str, Any]:
 def of_scans(planned: Plan, permitted: Permit, sql: str, why: str, catalog: Catalog) -> dict[str, Any]:
     """A query that the engine computes over scans."""
     scans = [
-        _scan(p, q, b.ref.alias, catalog)
-        for p, q, b in zip(planned.scans, permitted.scans, planned.bound, strict=True)
+        _scan(p, q, b.ref.alias, catalog) for p, q, b in zip(planned.scans, permitted.scans, planned.bound, strict=True)
     ]
     known = [s["calls"] for s in scans]
     return {
@@ -59,7 +58,9 @@ def _scan(planned: PlannedScan, permitted: PermittedScan, alias: str, catalog: C
         "limit": scan.limit,
         "calls": _calls(scan, kind),
         "calls_note": _calls_note(scan, kind),
-        "reads": "as a stream, stopping when the engine has enough" if permitted.single_read else "whole, kept in memory",
+        "reads": "as a stream, stopping when the engine has enough"
+        if permitted.single_read
+        else "whole, kept in memory",
         "freshness": "live",
     }
 
@@ -80,10 +81,7 @@ def _calls_note(scan: Scan, kind: str) -> str:
 
 def text(compare: Compare) -> str:
     value = compare.value
-    if isinstance(value, tuple):
-        shown = "(" + ", ".join(_literal(v) for v in value) + ")"
-    else:
-        shown = _literal(value)
+    shown = f"({', '.join(_literal(v) for v in value)})" if isinstance(value, tuple) else _literal(value)
     return f"{compare.column} {compare.op} {shown}"
 
 

@@ -116,7 +116,7 @@ def _table_args(table: Table) -> dict[str, exp.Identifier]:
 
 def derived_table(visible: Visible, dialect: str, *, raw: bool) -> exp.Select:
     """``SELECT permitted columns FROM table WHERE permitted rows`` with a fence behind it."""
-    columns: list[exp.Expression] = []
+    columns: list[exp.Expr] = []
     for column in visible.table.columns:
         name = exp.column(column.name, quoted=True)
         if column.name.lower() in visible.decision.masks:

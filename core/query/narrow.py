@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from core.query.parse import Statement
     from core.query.plan import BoundRef
 
-_OPERATORS: dict[type[exp.Expression], Operator] = {
+_OPERATORS: dict[type[exp.Expr], Operator] = {
     exp.EQ: "=",
     exp.NEQ: "!=",
     exp.LT: "<",
@@ -27,6 +27,7 @@ _OPERATORS: dict[type[exp.Expression], Operator] = {
     exp.GT: ">",
     exp.GTE: ">=",
 }
+_TEXT_CASTS = (exp.DType.DATE, exp.DType.TIMESTAMP, exp.DType.TIMESTAMPTZ, exp.DType.TEXT, exp.DType.VARCHAR)
 _MIRRORED: dict[Operator, Operator] = {"=": "=", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
@@ -66,7 +67,7 @@ def narrowings(statement: Statement, bound: Sequence[BoundRef]) -> dict[str, Nar
     return result
 
 
-def _tables(select: exp.Select) -> Iterator[exp.Expression]:
+def _tables(select: exp.Select) -> Iterator[exp.Expr]:
     from_ = select.args.get("from_")
     if from_ is not None:
         yield from_.this
@@ -113,7 +114,7 @@ def _give(
         result[owner.name].narrow.append(Compare(column.name, predicate.op, value))
 
 
-def _renames_columns(node: exp.Expression) -> bool:
+def _renames_columns(node: exp.Expr) -> bool:
     alias = node.args.get("alias")
     return bool(alias is not None and alias.args.get("columns"))
 
@@ -133,7 +134,7 @@ def _fit(value: Scalar, column_type: str) -> Scalar:
 # ── conjuncts ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _conjuncts(select: exp.Select) -> Iterator[tuple[exp.Expression, set[int] | None]]:
+def _conjuncts(select: exp.Select) -> Iterator[tuple[exp.Expr, set[int] | None]]:
     """Conjuncts of WHERE (for every table: each comparison rejects the NULLs an outer join adds) and of inner ONs."""
     where = select.args.get("where")
     if where is not None and not _has_full_join_only(select):
@@ -155,14 +156,16 @@ def _conjuncts(select: exp.Select) -> Iterator[tuple[exp.Expression, set[int] | 
 
 def _has_full_join_only(select: exp.Select) -> bool:
     """POSITIONAL and ASOF joins pair rows by place: dropping a row on one side changes the other's partner."""
-    return any(str(j.args.get("method") or "").upper() in ("POSITIONAL", "ASOF") for j in select.args.get("joins") or [])
+    return any(
+        str(j.args.get("method") or "").upper() in ("POSITIONAL", "ASOF") for j in select.args.get("joins") or []
+    )
 
 
 def _later_outer(select: exp.Select) -> bool:
     return any(str(j.side or "").upper() in ("RIGHT", "FULL") for j in select.args.get("joins") or [])
 
 
-def _split(node: exp.Expression) -> Iterator[exp.Expression]:
+def _split(node: exp.Expr) -> Iterator[exp.Expr]:
     stack = [node]
     while stack:
         top = stack.pop()
@@ -174,9 +177,14 @@ def _split(node: exp.Expression) -> Iterator[exp.Expression]:
             yield top
 
 
-def _as_predicate(node: exp.Expression) -> _Predicate | None:
+def _as_predicate(node: exp.Expr) -> _Predicate | None:
     text = node.sql(dialect="duckdb")
-    if isinstance(node, exp.In) and isinstance(node.this, exp.Column) and node.expressions and not node.args.get("query"):
+    if (
+        isinstance(node, exp.In)
+        and isinstance(node.this, exp.Column)
+        and node.expressions
+        and not node.args.get("query")
+    ):
         values = [_constant(item) for item in node.expressions]
         if all(found for found, _ in values):
             return _Predicate(node.this.table, node.this.name, "in", tuple(v for _, v in values), text)
@@ -193,7 +201,7 @@ def _as_predicate(node: exp.Expression) -> _Predicate | None:
     return _Predicate(left.table, left.name, op, value, text)
 
 
-def _constant(node: exp.Expression) -> tuple[bool, Scalar]:
+def _constant(node: exp.Expr) -> tuple[bool, Scalar]:
     if isinstance(node, exp.Paren):
         return _constant(node.this)
     if isinstance(node, exp.Boolean):
@@ -208,14 +216,13 @@ def _constant(node: exp.Expression) -> tuple[bool, Scalar]:
             return True, int(node.name)
         except ValueError:
             return True, float(node.name)
-    if isinstance(node, exp.Cast) and isinstance(node.this, exp.Literal) and node.this.is_string:
-        if node.to.this in (exp.DType.DATE, exp.DType.TIMESTAMP, exp.DType.TIMESTAMPTZ, exp.DType.TEXT, exp.DType.VARCHAR):
-            return True, node.this.name
+    if isinstance(node, exp.Cast) and node.to.this in _TEXT_CASTS and isinstance(node.this, exp.Literal):
+        return node.this.is_string, node.this.name
     return False, None
 
 
 def _report(
-    select: exp.Select, node: exp.Expression, by_node: dict[int, BoundRef], result: dict[str, Narrowing]
+    select: exp.Select, node: exp.Expr, by_node: dict[int, BoundRef], result: dict[str, Narrowing]
 ) -> None:
     qualifiers = {c.table.lower() for c in node.find_all(exp.Column)}
     for table in _tables(select):
@@ -228,7 +235,7 @@ def _report(
 # ── from outer queries ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _cte_uses(tree: exp.Expression) -> dict[str, list[exp.Table]]:
+def _cte_uses(tree: exp.Expr) -> dict[str, list[exp.Table]]:
     uses: dict[str, list[exp.Table]] = {}
     for table in tree.find_all(exp.Table):
         if not table.db and isinstance(table.this, exp.Identifier):
@@ -263,13 +270,13 @@ def _passes_rows(select: exp.Select) -> bool:
     return not any(select.args.get(arg) for arg in stops) and select.find(exp.AggFunc, exp.Window, exp.Unnest) is None
 
 
-def _reader(select: exp.Select, uses: dict[str, list[exp.Table]]) -> exp.Expression | None:
+def _reader(select: exp.Select, uses: dict[str, list[exp.Table]]) -> exp.Expr | None:
     parent = select.parent
     if isinstance(parent, exp.Subquery) and not _renames_columns(parent):
         return parent
     if isinstance(parent, exp.CTE):
         with_ = parent.parent
-        alias = parent.args.get("alias")
+        alias: Any = parent.args.get("alias")
         readers = uses.get(parent.alias.lower(), [])
         if isinstance(with_, exp.With) and not with_.recursive and len(readers) == 1 and not alias.args.get("columns"):
             return readers[0]

@@ -88,7 +88,7 @@ def parse(
 # ── text -> tree ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class _TooManySteps(Exception):
+class _TooManyStepsError(Exception):
     pass
 
 
@@ -104,7 +104,7 @@ def _budgeted(dialect: str) -> type[Parser]:
         def _advance(self, times: int = 1) -> None:
             self.steps += 1
             if self.steps > self.budget:
-                raise _TooManySteps
+                raise _TooManyStepsError
             super()._advance(times)
 
     return Budgeted
@@ -139,7 +139,7 @@ def _one_query(sql: str, dialect: str) -> exp.Query:
     parser.budget = STEPS_PER_TOKEN * len(tokens) + 2_000
     try:
         statements = [s for s in parser.parse(tokens, sql) if s is not None and not isinstance(s, exp.Semicolon)]
-    except _TooManySteps:
+    except _TooManyStepsError:
         raise SqlRejected(
             "The query is too tangled to read in bounded time. Give each JOIN its own ON and nest less."
         ) from None
@@ -157,7 +157,7 @@ def _one_query(sql: str, dialect: str) -> exp.Query:
     return _as_query(statements[0])
 
 
-def _as_query(tree: exp.Expression) -> exp.Query:
+def _as_query(tree: exp.Expr) -> exp.Query:
     if isinstance(tree, exp.Pivot | exp.Values | exp.Paren):
         # Statements that are queries in all but their class: PIVOT .. and VALUES ..
         tree = exp.select("*").from_(tree if isinstance(tree, exp.Values) else exp.Subquery(this=tree))
@@ -168,7 +168,7 @@ def _as_query(tree: exp.Expression) -> exp.Query:
     return tree
 
 
-def _kind(tree: exp.Expression, word: str) -> str:
+def _kind(tree: exp.Expr, word: str) -> str:
     return word if isinstance(tree, exp.Command) else tree.key.upper()
 
 
@@ -235,7 +235,7 @@ def _check_nodes(tree: exp.Query, dialect: str) -> None:
 def _check_table(node: exp.Table) -> None:
     this = node.this
     if isinstance(this, exp.Func):
-        if isinstance(this, exp.Anonymous) or isinstance(this, _TABLE_FUNCTION_NODES):
+        if isinstance(this, (exp.Anonymous, *_TABLE_FUNCTION_NODES)):
             return  # an Anonymous one is checked by name
         raise _function_rejected(_function_name(this))
     if not isinstance(this, exp.Identifier):
@@ -257,7 +257,7 @@ def _check_name(name: str, dialect: str, *, in_from: bool) -> None:
         raise _function_rejected(name)
 
 
-def _function_name(node: exp.Expression) -> str:
+def _function_name(node: exp.Expr) -> str:
     if isinstance(node, exp.Anonymous | exp.AnonymousAggFunc):
         return node.name
     return node.sql_name() if isinstance(node, exp.Func) else node.key
@@ -289,7 +289,7 @@ def _growth(node: exp.Func) -> int:
     if name in ("list_resize", "array_resize", "bitstring") and len(node.expressions) > 1:
         return _literal_size(node.expressions[1], name)
     if isinstance(node, exp.Format) or name in ("format", "printf"):
-        first = node.this if isinstance(node.this, exp.Expression) else (node.expressions or [None])[0]
+        first = node.this if isinstance(node.this, exp.Expr) else (node.expressions or [None])[0]
         if not (isinstance(first, exp.Literal) and first.is_string) or re.search(r"\d{5}|\*", first.name):
             raise SqlRejected(f"{name} needs a literal pattern with widths below 10,000.", function=name)
         return 1 + sum(int(n) for n in re.findall(r"\d+", first.name))
@@ -315,7 +315,7 @@ def _series(node: exp.GenerateSeries) -> int:
     return 1
 
 
-def _integer(node: exp.Expression) -> int | None:
+def _integer(node: exp.Expr) -> int | None:
     negative = isinstance(node, exp.Neg)
     inner = node.this if negative else node
     if isinstance(inner, exp.Literal) and not inner.is_string and inner.name.isdigit():
@@ -323,7 +323,7 @@ def _integer(node: exp.Expression) -> int | None:
     return None
 
 
-def _literal_size(node: exp.Expression | None, name: str) -> int:
+def _literal_size(node: exp.Expr | None, name: str) -> int:
     if isinstance(node, exp.Literal) and not node.is_string:
         try:
             size = int(node.name)
@@ -352,7 +352,7 @@ def _bind(tree: exp.Query, params: Mapping[str, Any]) -> None:
         raise SqlRejected(f"The query does not use the parameter {unused[0]!r}. Remove it or write ${unused[0]}.")
 
 
-def literal(value: Any, name: str = "") -> exp.Expression:
+def literal(value: Any, name: str = "") -> exp.Expr:
     """A value as a tree node: never spliced as text. Raises SqlRejected for shapes SQL has no literal for."""
     if value is None:
         return exp.Null()
@@ -376,7 +376,7 @@ def _fix_now(tree: exp.Query, now: datetime, timezone: str) -> bool:
     local = now.astimezone(ZoneInfo(timezone))
     stamp = local.isoformat(sep=" ", timespec="microseconds")
     naive = local.replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
-    makers: dict[str, Callable[[], exp.Expression]] = {
+    makers: dict[str, Callable[[], exp.Expr]] = {
         "date": lambda: exp.cast(exp.Literal.string(local.date().isoformat()), "DATE", dialect="duckdb"),
         "instant": lambda: exp.cast(exp.Literal.string(stamp), "TIMESTAMPTZ", dialect="duckdb"),
         "naive": lambda: exp.cast(exp.Literal.string(naive), "TIMESTAMP", dialect="duckdb"),
@@ -401,7 +401,7 @@ _NOW_NAMES = {
 }
 
 
-def _now_kind(node: exp.Expression) -> str | None:
+def _now_kind(node: exp.Expr) -> str | None:
     if isinstance(node, exp.CurrentDate):
         return "date"
     if isinstance(node, exp.CurrentTimestamp):
@@ -431,7 +431,7 @@ def _refs(tree: exp.Query) -> Iterator[Ref]:
         yield Ref(node, source, name, node.alias or node.name)
 
 
-def _is_cte(node: exp.Expression, name: str) -> bool:
+def _is_cte(node: exp.Expr, name: str) -> bool:
     """Does a CTE that is visible at ``node`` carry this name? CTE names are case-insensitive and shadow tables."""
     child, parent = node, node.parent
     while parent is not None:

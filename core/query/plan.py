@@ -185,7 +185,7 @@ def _hide_raw(bound: BoundRef) -> None:
 # ── reading once ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _single_read(node: exp.Expression, statement: Statement) -> bool:
+def _single_read(node: exp.Expr, statement: Statement) -> bool:
     """Is it certain that the engine reads this reference once? A stream can be read only once.
 
     Not certain inside a CTE that is used more than once or recursive, in a subquery used as a value, under PIVOT.
@@ -207,7 +207,7 @@ def _single_read(node: exp.Expression, statement: Statement) -> bool:
     return True
 
 
-def _uses(tree: exp.Expression, name: str) -> int:
+def _uses(tree: exp.Expr, name: str) -> int:
     return sum(1 for t in tree.find_all(exp.Table) if t.name.lower() == name.lower() and not t.db)
 
 
@@ -216,8 +216,22 @@ def _pushable_limit(statement: Statement, bound: Sequence[BoundRef]) -> int | No
     tree = statement.tree
     if len(bound) != 1 or not isinstance(tree, exp.Select) or bound[0].ref.node.parent is not tree.args.get("from_"):
         return None
-    stops = ("where", "joins", "group", "having", "qualify", "order", "distinct", "windows", "laterals", "with_", "sample")
-    if any(tree.args.get(arg) for arg in stops) or tree.find(exp.AggFunc, exp.Window, exp.Unnest, exp.Explode, exp.Subquery):
+    stops = (
+        "where",
+        "joins",
+        "group",
+        "having",
+        "qualify",
+        "order",
+        "distinct",
+        "windows",
+        "laterals",
+        "with_",
+        "sample",
+    )
+    if any(tree.args.get(arg) for arg in stops) or tree.find(
+        exp.AggFunc, exp.Window, exp.Unnest, exp.Explode, exp.Subquery
+    ):
         return None
     if bound[0].ref.node.args.get("sample") or bound[0].ref.node.args.get("pivots"):
         return None
@@ -226,6 +240,6 @@ def _pushable_limit(statement: Statement, bound: Sequence[BoundRef]) -> int | No
     return None if count is None or None in numbers else sum(n for n in numbers if n is not None)
 
 
-def _number(node: exp.Expression | None) -> int | None:
+def _number(node: exp.Expr | None) -> int | None:
     value = node.expression if node is not None else None
     return int(value.name) if isinstance(value, exp.Literal) and value.name.isdigit() else None

@@ -29,7 +29,9 @@ _COLUMN_KINDS = {
     "TIMESTAMP": "moment",
 }
 _NUMBERS = frozenset({"int", "float", "decimal"})
-_CLAUSES = frozenset({"expressions", "from_", "joins", "where", "group", "having", "order", "limit", "offset", "distinct"})
+_CLAUSES = frozenset(
+    {"expressions", "from_", "joins", "where", "group", "having", "order", "limit", "offset", "distinct"}
+)
 _EPOCH = datetime(1970, 1, 1)
 
 
@@ -49,7 +51,9 @@ class _Scope:
         if not isinstance(column.this, exp.Identifier):
             raise NotPortableError("it uses * or a whole row")
         found = [
-            c for alias, table in self.tables if qualifier in ("", alias.lower()) and (c := table.column(name)) is not None
+            c
+            for alias, table in self.tables
+            if qualifier in ("", alias.lower()) and (c := table.column(name)) is not None
         ]
         if len(found) != 1:
             raise NotPortableError(f"{name} is not one plain column")
@@ -124,9 +128,9 @@ def _check_select(tree: exp.Select, scope: _Scope) -> Output:
             raise NotPortableError(f"an output column is of kind {kind}")
         else:
             types.append(_TYPES[kind])
-        if node.alias and any(t.column(node.alias) for _, t in scope.tables):
-            if not isinstance(inner, exp.Column) or inner.name.lower() != node.alias.lower():
-                raise NotPortableError("an output column has the name of a table's column")
+        renamed = not isinstance(inner, exp.Column) or inner.name.lower() != node.alias.lower()
+        if node.alias and renamed and any(t.column(node.alias) for _, t in scope.tables):
+            raise NotPortableError("an output column has the name of a table's column")
         scope.outputs[node.alias_or_name.lower()] = kind
     for join in tree.args.get("joins") or []:
         _truth(join.args["on"], scope)
@@ -170,7 +174,7 @@ def _check_grouping(tree: exp.Select, scope: _Scope) -> None:
 # ── the kind of an expression ────────────────────────────────────────────────────────────────────────────────────
 
 
-def kind_of(node: exp.Expression, scope: _Scope) -> Kind:
+def kind_of(node: exp.Expr, scope: _Scope) -> Kind:
     if isinstance(node, exp.Paren):
         return kind_of(node.this, scope)
     if isinstance(node, exp.Column):
@@ -260,7 +264,11 @@ def _aggregate(node: exp.AggFunc, scope: _Scope) -> Kind:
         if node.expressions:
             raise NotPortableError("it counts several columns")
         return "int"
-    if not isinstance(node, exp.Sum | exp.Avg | exp.Min | exp.Max) or node.expressions or isinstance(inner, exp.Distinct):
+    if (
+        not isinstance(node, exp.Sum | exp.Avg | exp.Min | exp.Max)
+        or node.expressions
+        or isinstance(inner, exp.Distinct)
+    ):
         raise NotPortableError(f"{node.sql_name()} may mean something else there")
     if inner.find(exp.AggFunc) is not None:
         raise NotPortableError("an aggregate stands in an aggregate")
@@ -277,7 +285,7 @@ def _aggregate(node: exp.AggFunc, scope: _Scope) -> Kind:
 # ── conditions ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _truth(node: exp.Expression, scope: _Scope) -> None:
+def _truth(node: exp.Expr, scope: _Scope) -> None:
     if isinstance(node, exp.And | exp.Or):
         _truth(node.this, scope)
         _truth(node.expression, scope)
@@ -299,7 +307,7 @@ def _truth(node: exp.Expression, scope: _Scope) -> None:
         raise NotPortableError(f"{type(node).__name__.upper()} may mean something else there")
 
 
-def _operand(node: exp.Expression, scope: _Scope) -> Kind:
+def _operand(node: exp.Expr, scope: _Scope) -> Kind:
     moment = constant_moment(node)
     if moment is not None:
         return "date" if moment.kind == "day" else "moment"
@@ -324,7 +332,7 @@ class Moment:
     asked: bool = False
 
 
-def constant_moment(node: exp.Expression) -> Moment | None:
+def constant_moment(node: exp.Expr) -> Moment | None:
     """The constant that ``node`` is: a DATE or TIMESTAMP literal, a DATE plus or minus whole days; or None."""
     if isinstance(node, exp.Paren):
         return constant_moment(node.this)
@@ -356,7 +364,7 @@ def _literal_moment(node: exp.Cast) -> Moment | None:
 # ── how it is written there ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def guarded(column: exp.Column, column_type: str) -> exp.Expression:
+def guarded(column: exp.Column, column_type: str) -> exp.Expr:
     """The column as its declared type: numbers and texts as they are, dates and moments as numbers, else an error.
 
     The functions omni_* are registered on every connection by the SQLite source.
@@ -371,10 +379,14 @@ def guarded(column: exp.Column, column_type: str) -> exp.Expression:
         return column
     names = [exp.Literal.string(s) for s in (*stored, "null")]
     fits = exp.In(this=exp.Anonymous(this="typeof", expressions=[column]), expressions=names)
-    value: exp.Expression = column.copy()
+    value: exp.Expr = column.copy()
     if kind == "float":
         value = exp.cast(value, "REAL", dialect="sqlite")
-    return exp.Case().when(fits, value).else_(exp.Anonymous(this="omni_misfit", expressions=[exp.Literal.string(column.name)]))
+    return (
+        exp.Case()
+        .when(fits, value)
+        .else_(exp.Anonymous(this="omni_misfit", expressions=[exp.Literal.string(column.name)]))
+    )
 
 
 def translate(tree: exp.Query) -> list[str]:
@@ -393,6 +405,6 @@ def translate(tree: exp.Query) -> list[str]:
             asked.append(name)
             node.replace(exp.Placeholder(this=name))
         else:
-            literal: exp.Expression = exp.Literal.number(abs(moment.value))
+            literal: exp.Expr = exp.Literal.number(abs(moment.value))
             node.replace(exp.Neg(this=literal) if moment.value < 0 else literal)
     return sorted(set(asked))

@@ -73,7 +73,7 @@ class Sieve:
 
     def sql(self, permitted: PermittedScan) -> str:
         table = permitted.scan.table
-        shown: list[exp.Expression] = []
+        shown: list[exp.Expr] = []
         for name in permitted.scan.columns:
             column = table.column(name)
             if column is None:

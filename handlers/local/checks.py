@@ -115,8 +115,15 @@ def _named(error: Error, what: str) -> ConfigInvalid:
 
 def _at(rule: Rule, error: Error) -> Finding:
     file, _, line = rule.place.rpartition(":")
-    message = error.message if error.message.startswith(rule.place) else f"{rule.place}: alert {rule.name!r}: {error.message}"
-    return {"level": "error", "code": error.code, "message": message, "details": {"file": file, "line": int(line), **error.details}}
+    message = (
+        error.message if error.message.startswith(rule.place) else f"{rule.place}: alert {rule.name!r}: {error.message}"
+    )
+    return {
+        "level": "error",
+        "code": error.code,
+        "message": message,
+        "details": {"file": file, "line": int(line), **error.details},
+    }
 
 
 def _note(text: str) -> Finding:

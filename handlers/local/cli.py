@@ -27,11 +27,13 @@ class UsageError(ConfigInvalid):
 
 class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message[:1].upper()}{message[1:].rstrip('.')}. `{self.prog} --help` shows how.", self.format_usage())
+        raise UsageError(
+            f"{message[:1].upper()}{message[1:].rstrip('.')}. `{self.prog} --help` shows how.", self.format_usage()
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code of the contract (0 done, 1 bad news asked for, 2 caller, 3 later, 4 ours)."""
+    """Run one command; returns its exit code: 0 done, 1 bad news asked for, 2 caller, 3 later, 4 ours."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in arguments
     try:
@@ -88,15 +90,23 @@ def _defect(error: Exception, as_json: bool) -> int:
 
 def parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--project", metavar="DIR", default=argparse.SUPPRESS, help="folder of omni.yaml (default: nearest upward)")
+    common.add_argument(
+        "--project", metavar="DIR", default=argparse.SUPPRESS, help="folder of omni.yaml (default: nearest upward)"
+    )
     common.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
     who = argparse.ArgumentParser(add_help=False)
-    who.add_argument("--as", dest="as_", metavar="NAME[,role=R][,team=T]", help="ask as this principal (default: OMNI_AS or local)")
+    who.add_argument(
+        "--as", dest="as_", metavar="NAME[,role=R][,team=T]", help="ask as this principal (default: OMNI_AS or local)"
+    )
 
-    root = Parser(prog="omni", description="Ask SQL across SaaS apps and databases, and watch the answers.", parents=[common])
+    root = Parser(
+        prog="omni", description="Ask SQL across SaaS apps and databases, and watch the answers.", parents=[common]
+    )
     commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
 
-    def add(name: str, target: str, text: str, *, parents: Sequence[Any] = (), to: Any = commands) -> argparse.ArgumentParser:
+    def add(
+        name: str, target: str, text: str, *, parents: Sequence[Any] = (), to: Any = commands
+    ) -> argparse.ArgumentParser:
         sub: argparse.ArgumentParser = to.add_parser(name, help=text, description=text, parents=[common, *parents])
         sub.set_defaults(command_function=_late(target))
         return sub

@@ -21,7 +21,14 @@ def list_(options: argparse.Namespace) -> int:
         print_json({"alerts": found})
         return 0
     rows = [
-        [a["alert"], a["schedule"] or "-", a["timezone"], "yes" if a["enabled"] else "no", a["next_slot"] or "-", a["state"] or "never ran"]
+        [
+            a["alert"],
+            a["schedule"] or "-",
+            a["timezone"],
+            "yes" if a["enabled"] else "no",
+            a["next_slot"] or "-",
+            a["state"] or "never ran",
+        ]
         for a in found
     ]
     print_rows(["alert", "schedule", "timezone", "enabled", "next", "state"], rows)
@@ -55,7 +62,18 @@ def show(options: argparse.Namespace) -> int:
     if wants_json(options):
         print_json(found)
         return 0
-    for key in ("alert", "description", "place", "schedule", "timezone", "next_slot", "channels", "state", "outcome", "slot"):
+    for key in (
+        "alert",
+        "description",
+        "place",
+        "schedule",
+        "timezone",
+        "next_slot",
+        "channels",
+        "state",
+        "outcome",
+        "slot",
+    ):
         value = found.get(key)
         say(f"{key + ':':<13}{', '.join(value) if isinstance(value, list) else '-' if value in (None, '') else value}")
     for instance in found["instances"]:
@@ -92,7 +110,9 @@ def run(options: argparse.Namespace) -> int:
         result = app.watch(options.name, slot, dry_run=options.dry_run, wait_s=WAIT_S)
         print_json(result) if wants_json(options) else _print_run(result)
         return _exit_code(result, options.exit_status)
-    results = [_one_of_all(app, rule.name, slot, options.dry_run) for rule in app.project.alerts.values() if rule.enabled]
+    results = [
+        _one_of_all(app, rule.name, slot, options.dry_run) for rule in app.project.alerts.values() if rule.enabled
+    ]
     if wants_json(options):
         print_json({"alerts": results})
     else:
@@ -108,7 +128,15 @@ def _one_of_all(app: Any, name: str, slot: datetime | None, dry_run: bool) -> di
         return result
     except Error as error:
         problem = {"code": error.code, "message": error.message}
-        return {"alert": name, "outcome": "ERROR", "instances": [], "events": [], "delivered": 0, "owed": 0, "error": problem}
+        return {
+            "alert": name,
+            "outcome": "ERROR",
+            "instances": [],
+            "events": [],
+            "delivered": 0,
+            "owed": 0,
+            "error": problem,
+        }
 
 
 def _exit_code(result: dict[str, Any], exit_status: bool) -> int:
@@ -134,8 +162,13 @@ def _print_run(result: dict[str, Any]) -> None:
     say(f"{result['alert']}: {result['outcome']}{extra}")
     for instance in result["instances"]:
         key = ", ".join(f"{k}={v}" for k, v in instance["key"].items())
-        change = f"{instance['previous_state']} -> {instance['state']}" if instance["previous_state"] != instance["state"] else instance["state"]
-        say(f"  {key + ': ' if key else ''}{change}, actual {instance['actual_value']}, threshold {instance['threshold']}")
+        change = (
+            f"{instance['previous_state']} -> {instance['state']}"
+            if instance["previous_state"] != instance["state"]
+            else instance["state"]
+        )
+        values = f"actual {instance['actual_value']}, threshold {instance['threshold']}"
+        say(f"  {key + ': ' if key else ''}{change}, {values}")
     for event in result.get("would_send", []):
         say(f"  would send: {event['kind']} {event['id']}")
     for event in result["events"]:

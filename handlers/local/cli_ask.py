@@ -80,10 +80,7 @@ def describe(options: argparse.Namespace) -> int:
     say(found["table"] + (f": {found['doc']}" if found["doc"] else ""))
     if found["rows_filtered"]:
         say("You see some of its rows only.")
-    rows = [
-        [c["name"], c["type"], _notes(c), " ".join(c["pushdown"]), c["doc"]]
-        for c in found["columns"]
-    ]
+    rows = [[c["name"], c["type"], _notes(c), " ".join(c["pushdown"]), c["doc"]] for c in found["columns"]]
     print_rows(["column", "type", "notes", "filtered at source by", "about"], rows)
     return 0
 
@@ -104,7 +101,9 @@ def _request(app: Any, options: argparse.Namespace) -> Ask:
         principal(options.as_, app.project),
         params=dict(_param(text) for text in options.param),
         timeout_s=duration(options.timeout, "--timeout") if options.timeout else None,
-        max_staleness_ms=round(duration(options.max_staleness, "--max-staleness") * 1000) if options.max_staleness else None,
+        max_staleness_ms=round(duration(options.max_staleness, "--max-staleness") * 1000)
+        if options.max_staleness
+        else None,
         dialect=options.dialect or "duckdb",
         row_limit=getattr(options, "limit", None),
         origin="cli",
@@ -116,7 +115,9 @@ def _request(app: Any, options: argparse.Namespace) -> Ask:
 
 def _sql(options: argparse.Namespace) -> str:
     if (options.sql is None) == (options.file is None):
-        raise ConfigInvalid("Give the SQL as an argument, with -f FILE, or - for standard input; one of these.", key="sql")
+        raise ConfigInvalid(
+            "Give the SQL as an argument, with -f FILE, or - for standard input; one of these.", key="sql"
+        )
     if options.sql == "-":
         return sys.stdin.read()
     if options.sql is not None:

@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import ConfigInvalid, Error
-from handlers.local.cli_common import duration, load_project, open_app, print_json, print_rows, project_root, say, wants_json
+from handlers.local.cli_common import (
+    duration,
+    load_project,
+    open_app,
+    print_json,
+    print_rows,
+    project_root,
+    say,
+    wants_json,
+)
 
 
 def init(options: argparse.Namespace) -> int:
@@ -23,9 +32,12 @@ def init(options: argparse.Namespace) -> int:
         print_json({"project": str(folder.resolve()), "files": files})
         return 0
     say(f"A project is in {folder}: {', '.join(files)}\n\nTry:")
-    say(f"  omni --project {folder} ask 'SELECT region, sum(amount) AS total FROM orders GROUP BY region ORDER BY total DESC'")
-    say(f"  omni --project {folder} ask 'SELECT * FROM customers' --as guest,role=viewer")
-    say(f"  omni --project {folder} alert run big-orders")
+    for command in (
+        "ask 'SELECT region, sum(amount) AS total FROM orders GROUP BY region ORDER BY total DESC'",
+        "ask 'SELECT * FROM customers' --as guest,role=viewer",
+        "alert run big-orders",
+    ):
+        say(f"  omni --project {folder} {command}")
     return 0
 
 
@@ -61,7 +73,14 @@ def audit(options: argparse.Namespace) -> int:
         print_json({"records": records})
         return 0
     rows = [
-        [r["at"], r["event"], r.get("principal"), r.get("origin", ""), r.get("code", ""), r.get("sql") or ", ".join(r.get("tables", []))]
+        [
+            r["at"],
+            r["event"],
+            r.get("principal"),
+            r.get("origin", ""),
+            r.get("code", ""),
+            r.get("sql") or ", ".join(r.get("tables", [])),
+        ]
         for r in records
     ]
     print_rows(["at", "event", "principal", "origin", "code", "sql / tables"], rows)
@@ -119,7 +138,8 @@ def policy_test(options: argparse.Namespace) -> int:
 
 
 def version(options: argparse.Namespace) -> int:
-    from importlib.metadata import PackageNotFoundError, version as installed
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
 
     try:
         number = installed("omnisentinel")

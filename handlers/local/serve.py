@@ -33,7 +33,11 @@ class _Handler(BaseHTTPRequestHandler):
             return
         parts = urlsplit(self.path)
         request = HttpRequest(
-            self.command, parts.path, dict(self.headers.items()), dict(parse_qsl(parts.query, keep_blank_values=True)), body
+            self.command,
+            parts.path,
+            dict(self.headers.items()),
+            dict(parse_qsl(parts.query, keep_blank_values=True)),
+            body,
         )
         response = respond(self.app, request, time_left_s=None)
         self.send_response(response.status)
@@ -58,7 +62,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_DELETE = do_HEAD = do_PUT = do_PATCH = do_OPTIONS = _serve  # noqa: N815 the base's names
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 the base's name
+    def log_message(self, format: str, *args: Any) -> None:
         sys.stderr.write(f"{self.address_string()} {format % args}\n")
 
 
@@ -87,7 +91,9 @@ def serve(options: argparse.Namespace) -> int:
     thread = threading.Thread(target=server.serve_forever, name="http", daemon=True)
     thread.start()
     host, port = server.server_address[:2]
-    sys.stderr.write(f"omni serves http://{host!s}:{port}, {len(app.project.alerts)} alerts on schedule. Ctrl-C stops.\n")
+    sys.stderr.write(
+        f"omni serves http://{host!s}:{port}, {len(app.project.alerts)} alerts on schedule. Ctrl-C stops.\n"
+    )
     sys.stderr.flush()
     stop.wait()
     server.shutdown()

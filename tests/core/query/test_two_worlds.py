@@ -65,7 +65,11 @@ HIDDEN_PEOPLE = {
 }
 HIDDEN_PLAIN = {
     "one": [(2, "b", 9.5, "hidden", "2026-01-02", 3)],
-    "two": [(2, "b", "text", b"blob", "no date", "bad"), (3, "b", 7.0, "zz", "2030-01-01", 9), (5, None, 1.0, "n", None, 0)],
+    "two": [
+        (2, "b", "text", b"blob", "no date", "bad"),
+        (3, "b", 7.0, "zz", "2030-01-01", 9),
+        (5, None, 1.0, "n", None, 0),
+    ],
 }
 VISIBLE_TICKETS = "1,a,hello,alpha\n4,a,world,beta\n"
 HIDDEN_TICKETS = {"one": "2,b,quiet,gamma\n", "two": "2,b,2021-01-01,delta\n3,b,17,epsilon\n1,b,twin,zeta\n"}
@@ -83,7 +87,9 @@ def build(folder: Path, world: str) -> App:
         # Hidden rows stand between the visible ones: order and position must not tell either.
         people = VISIBLE_PEOPLE[:1] + HIDDEN_PEOPLE[world] + VISIBLE_PEOPLE[1:]
         db.executemany("INSERT INTO people VALUES (?,?,?,?,?,?,?,?,?)", people)
-        db.executemany("INSERT INTO plain VALUES (?,?,?,?,?,?)", VISIBLE_PLAIN[:1] + HIDDEN_PLAIN[world] + VISIBLE_PLAIN[1:])
+        db.executemany(
+            "INSERT INTO plain VALUES (?,?,?,?,?,?)", VISIBLE_PLAIN[:1] + HIDDEN_PLAIN[world] + VISIBLE_PLAIN[1:]
+        )
         db.executemany("INSERT INTO hidden VALUES (?,?)", [(1, "x")] if world == "two" else [])
     db.close()
     first, second = VISIBLE_TICKETS.splitlines(keepends=True)
@@ -137,7 +143,10 @@ def test_worlds_differ_for_who_may_see_all(worlds: tuple[App, App]) -> None:
 
     admin = Principal("root", frozenset({"admin", "hr"}))
     counts = [
-        [app.ask(app.request(f"SELECT count(*) FROM {t}", admin)).rows[0][0] for t in ("shop.people", "desk.tickets", "desk.notes", "shop.hidden")]
+        [
+            app.ask(app.request(f"SELECT count(*) FROM {t}", admin)).rows[0][0]
+            for t in ("shop.people", "desk.tickets", "desk.notes", "shop.hidden")
+        ]
         for app in worlds
     ]
     assert all(a != b for a, b in zip(*counts, strict=True))
