@@ -39,7 +39,8 @@ _CLIENTS = """
 import botocore.session
 s = botocore.session.get_session()
 for name in ("dynamodb", "secretsmanager"):
-    s.create_client(name, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
+    s.create_client(name, region_name="us-east-1", endpoint_url="http://127.0.0.1:9", aws_access_key_id="a",
+                    aws_secret_access_key="b")
 """
 _LOGS = """
 from aws_lambda_powertools import Logger, Metrics

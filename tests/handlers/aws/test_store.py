@@ -139,3 +139,21 @@ def test_an_item_of_someone_else_is_an_error_and_not_nothing(dynamodb: Any, tabl
     dynamodb.put_item(TableName=table, Item={"pk": {"S": "p"}, "sk": {"S": "k"}, "body": {"S": "{broken"}})
     with pytest.raises(SourceError):
         store.get("p", "k")
+
+
+def test_reads_are_consistent_for_what_was_just_written_has_to_be_seen() -> None:
+    asked: list[dict[str, Any]] = []
+
+    class Recording:
+        def get_item(self, **given: Any) -> dict[str, Any]:
+            asked.append(given)
+            return {}
+
+        def query(self, **given: Any) -> dict[str, Any]:
+            asked.append(given)
+            return {"Items": []}
+
+    store = DynamoStore(lambda: Recording(), "state")
+    store.get("p", "k")
+    store.query("p")
+    assert [given["ConsistentRead"] for given in asked] == [True, True]
