@@ -9,10 +9,13 @@ refused for good are left out, and named in the history, as long as one remains.
 
 from __future__ import annotations
 
+import base64
 import smtplib
+import socket
 import ssl
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -56,7 +59,7 @@ def send_email(
     route = _route(channel, resolve, smtp)
     content = compose(message, route).as_bytes(policy=_ONE_LINE)
     with _mapped(route), _connected(route, deadline) as client:
-        return _transfer(client, route, content, deadline)
+        return _transfer(client, route, content)
 
 
 def compose(message: Message, route: Route) -> EmailMessage:
@@ -124,7 +127,7 @@ def _route(channel: Channel, resolve: Resolver, smtp: Mapping[str, Any]) -> Rout
     if not sender:
         raise _wrong(channel, "from", "no sender is set: give smtp.from in omni.yaml, or from here")
     return Route(
-        channel.name, text("host"), int(port), tls, user, text("password"), text("ca_file"),
+        channel.name, text("host"), int(port), tls, user, text("password") if user else "", text("ca_file"),
         _address(channel, "from", sender), to,
     )  # fmt: skip
 
@@ -149,36 +152,81 @@ def _wrong(channel: Channel, key: str, what: str) -> ConfigInvalid:
 
 @contextmanager
 def _connected(route: Route, deadline: Deadline) -> Iterator[smtplib.SMTP]:
-    context = None if route.tls == "none" else ssl.create_default_context(cafile=route.ca_file or None)
-    timeout = deadline.need(f"the mail server {route.host}")
-    client: smtplib.SMTP
-    if route.tls == "tls":
-        client = smtplib.SMTP_SSL(route.host, route.port, timeout=timeout, context=context)
-    else:
-        client = smtplib.SMTP(route.host, route.port, timeout=timeout)
+    """A conversation that is logged in. It ends with the deadline, however slowly the server talks."""
+    context = None if route.tls == "none" else _context(route)
+    where = f"the mail server {route.host}:{route.port}"
+    raw = socket.create_connection((route.host, route.port), timeout=deadline.need(where))
+    # A timeout of the socket counts anew for each byte; this one does not.
+    end = threading.Timer(deadline.left(), socket.socket.shutdown, (raw, socket.SHUT_RDWR))
+    end.daemon = True
+    end.start()
+    client = smtplib.SMTP(local_hostname=_own_name(raw))
+    client.sock = raw
     try:
-        client.ehlo()
-        if route.tls == "starttls":
-            _limit(client, deadline)
-            client.starttls(context=context)
-            client.ehlo()
+        if context is not None and route.tls == "tls":
+            client.sock = context.wrap_socket(raw, server_hostname=route.host)
+        code, text = client.getreply()
+        if code != 220:
+            raise smtplib.SMTPConnectError(code, text)
+        client.ehlo_or_helo_if_needed()
+        if context is not None and route.tls == "starttls":
+            _upgrade(client, context, route)
         if route.user:
-            _limit(client, deadline)
-            client.login(route.user, route.password)
+            _login(client, route)
         yield client
     finally:
+        end.cancel()
         client.close()
 
 
-def _transfer(client: smtplib.SMTP, route: Route, content: bytes, deadline: Deadline) -> SendResult:
+def _context(route: Route) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=route.ca_file or None)
+    except OSError as error:
+        raise ConfigInvalid(
+            f"Channel {route.channel!r} (email): ca_file {route.ca_file} cannot be used: {error.strerror or error}.",
+            channel=route.channel,
+            key="ca_file",
+        ) from None
+
+
+def _own_name(raw: socket.socket) -> str:
+    """How we introduce ourselves: by address, for asking the DNS for our own name can take seconds."""
+    address = raw.getsockname()[0]
+    return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
+
+
+def _upgrade(client: smtplib.SMTP, context: ssl.SSLContext, route: Route) -> None:
+    if not client.has_extn("starttls"):
+        raise smtplib.SMTPNotSupportedError("STARTTLS")
+    code, text = client.docmd("STARTTLS")
+    if code != 220:
+        raise smtplib.SMTPResponseException(code, text)
+    assert client.sock is not None
+    client.sock = context.wrap_socket(client.sock, server_hostname=route.host)
+    client.file = client.ehlo_resp = client.helo_resp = None  # nothing said before counts any more
+    client.ehlo()
+
+
+def _login(client: smtplib.SMTP, route: Route) -> None:
+    if (route.user + route.password).isascii():
+        client.login(route.user, route.password)
+        return
+    if "PLAIN" not in client.esmtp_features.get("auth", "").upper().split():
+        raise smtplib.SMTPNotSupportedError("AUTH PLAIN, needed for a password that is not ASCII")
+    proof = base64.b64encode(f"\0{route.user}\0{route.password}".encode()).decode("ascii")
+    code, text = client.docmd("AUTH", f"PLAIN {proof}")
+    if code != 235:
+        raise smtplib.SMTPAuthenticationError(code, text)
+
+
+def _transfer(client: smtplib.SMTP, route: Route, content: bytes) -> SendResult:
     """One transaction: MAIL, every RCPT, and DATA only if nobody is refused for now."""
     options = _options(client, route)
-    _limit(client, deadline)
     _expect(client.mail(_bare(route.sender), options), route, f"the sender {_bare(route.sender)}")
     refused: list[str] = []
     reply = (0, b"")
     for recipient in route.to:
-        _limit(client, deadline)
         code, text = client.rcpt(_bare(recipient))
         if 400 <= code < 500 or code == -1:
             _expect((code, text), route, f"the recipient {_bare(recipient)}")
@@ -187,10 +235,10 @@ def _transfer(client: smtplib.SMTP, route: Route, content: bytes, deadline: Dead
             reply = (code, text)
     if len(refused) == len(route.to):
         _expect(reply, route, f"every recipient ({', '.join(refused)[:200]})")
-    _limit(client, deadline)
     code, text = client.data(content)
     _expect((code, text), route, "the message")
-    # It is accepted: what goes wrong from here on must not send it again.
+    with suppress(smtplib.SMTPException, OSError):  # it is accepted: a failing farewell must not send it again
+        client.quit()
     detail = f"SMTP {code}" + (f"; refused for good: {', '.join(refused)}" if refused else "")
     return SendResult(detail)
 
@@ -213,11 +261,6 @@ def _bare(address: str) -> str:
     if not domain.isascii():
         domain = domain.encode("idna").decode("ascii")
     return f"{user}@{domain}"
-
-
-def _limit(client: smtplib.SMTP, deadline: Deadline) -> None:
-    if client.sock is not None:
-        client.sock.settimeout(deadline.need("the mail server"))
 
 
 def _expect(reply: tuple[int, bytes], route: Route, what: str) -> None:

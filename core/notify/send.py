@@ -21,7 +21,7 @@ from core.ports import Secrets
 TYPES = ("email", "slack", "webhook")
 
 
-class SendFailed(SourceError):  # noqa: N818 named like every other in core.errors
+class SendFailed(SourceError):
     """``retryable``: the same message may be taken later. ``retry_after_ms``: not before, if the channel said so."""
 
     def __init__(self, text: str, *, retryable: bool, retry_after_s: float | None = None, **details: Any) -> None:

@@ -41,11 +41,11 @@ def test_it_outlives_its_process(tmp_path: Path) -> None:
     assert made(tmp_path).get("p", "k") is not None
 
 
-def test_a_commit_reaches_the_disk_before_it_returns(tmp_path: Path) -> None:
+def test_a_power_cut_leaves_a_whole_file(tmp_path: Path) -> None:
     store = made(tmp_path)
     with store._open() as db:
         assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        assert db.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+        assert db.execute("PRAGMA synchronous").fetchone()[0] >= 1  # OFF would not order the log before the file
 
 
 def test_a_newer_file_is_left_alone(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("damage", [b"not a database at all, but long enough to be read as one" * 20, b"SQLite format 3\0" + b"\xff" * 5_000])  # fmt: skip
+@pytest.mark.parametrize("damage", [b"not a database, but long enough" * 40, b"SQLite format 3\0" + b"\xff" * 5_000])
 def test_a_damaged_file_says_so(tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "state.db"
     path.write_bytes(damage)
