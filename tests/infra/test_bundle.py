@@ -14,7 +14,7 @@ from handlers.clouds import FUNCTIONS
 from infra import bundle as bundling
 from infra import interpreter
 from infra.contents import CLOUDS, project_files
-from infra.layer import requirements
+from infra.layer import ROOT, requirements
 from tests.infra.bundles import bundle
 from tests.runtimes.places import python313
 
@@ -179,6 +179,6 @@ channels:
 def test_every_function_named_for_a_cloud_is_there() -> None:
     for cloud, functions in FUNCTIONS.items():
         assert set(functions) == {"ask", "watch", "work"}
-        source = (bundling.ROOT / "handlers" / cloud / "main.py").read_text()
+        source = (ROOT / "handlers" / cloud / "main.py").read_text()
         for name in functions:
             assert f"\ndef {name}(" in source
