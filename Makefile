@@ -28,7 +28,7 @@ $(PARTS): $(STAMP) tests/replay/obtain.py infra/bundle.py tests/runtimes/azure_s
 	@mkdir -p build && touch $(PARTS)
 
 demo: $(STAMP)
-	@$(BIN)/python -m tests.replay.obtain
+	@$(BIN)/python -m tests.replay.obtain >/dev/null
 	@$(BIN)/python -m samples.demo
 
 test: $(PARTS)

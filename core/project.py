@@ -84,10 +84,11 @@ class Project:
     def smtp(self) -> Mapping[str, Any]:
         """The mail server: `smtp:` of omni.yaml, else the SMTP_* variables; empty where neither is set."""
         raw = self.document["smtp"]
-        if raw:
-            resolved: Mapping[str, Any] = self._resolve(raw["options"], raw["place"], "smtp")
-            return resolved
-        return _smtp_from(self.env)
+        if not raw:
+            return _smtp_from(self.env)
+        options: dict[str, Any] = self._resolve(raw["options"], raw["place"], "smtp")
+        options["port"] = _port(options["port"], f"{raw['place']}: smtp.port")
+        return options
 
     def _resolve(self, value: Any, place: str, key: str) -> Any:
         if isinstance(value, str):
@@ -119,15 +120,19 @@ def _smtp_from(env: Mapping[str, str]) -> Mapping[str, Any]:
     if not env.get("SMTP_HOST"):
         return {}
     options: dict[str, Any] = {"host": env["SMTP_HOST"]}
-    try:
-        options["port"] = int(env.get("SMTP_PORT") or 587)
-    except ValueError:
-        raise ConfigInvalid("SMTP_PORT has to be a whole number.", key="SMTP_PORT") from None
+    options["port"] = _port(env.get("SMTP_PORT") or 587, "SMTP_PORT")
     options["tls"] = "none" if env.get("SMTP_USE_TLS", "true").lower() in ("false", "0", "no") else "starttls"
     for key, name in (("user", "SMTP_USERNAME"), ("password", "SMTP_PASSWORD"), ("from", "SMTP_FROM_ADDRESS")):
         if env.get(name):
             options[key] = env[name]
     return options
+
+
+def _port(value: Any, where: str) -> int:
+    text = str(value)
+    if not text.isdigit() or not 1 <= int(text) <= 65_535:
+        raise ConfigInvalid(f"{where} has to be a port, a number from 1 to 65535.", key="smtp.port")
+    return int(text)
 
 
 # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -85,7 +85,7 @@ class DeliveryModel(Strict):
 
 class SmtpModel(Strict):
     host: str
-    port: Annotated[int, Field(ge=1, le=65_535)] = 587
+    port: Annotated[int, Field(ge=1, le=65_535)] | str = 587  # a text is a reference, such as ${SMTP_PORT}
     user: str | None = None
     password: str | None = None
     tls: Literal["starttls", "tls", "none"] = "starttls"

@@ -7,41 +7,33 @@ from __future__ import annotations
 
 import contextlib
 import random
-import ssl
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 from urllib.parse import urljoin
 
-import urllib3
-from urllib3 import exceptions as failures
-
 from core.deadline import Deadline
-from core.errors import ConfigInvalid, Error, RateLimitExhausted, SourceAuth, SourceError, SourceTimeout
+from core.errors import ConfigInvalid, RateLimitExhausted, SourceAuth, SourceError
 from core.ports import Secrets
 from core.wire_guard import Guard, Target, is_public, parse
+from core.wire_pool import BrokenError, Pool
 
 ATTEMPTS = 3
 REDIRECTS = 3
 MAX_BYTES = 100_000_000
 SHORT_WAIT_S = 5.0
-CONNECT_S = 10.0
-POOLS = 64
-CONNECTIONS = 32
-_CHUNK = 262_144
 _SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "private-token"})
 _AGAIN = frozenset({429, 500, 502, 503, 504})
+_REDIRECT = frozenset({301, 302, 303, 307, 308})
 
 
 class Headers(Mapping[str, str]):
-    """Case-insensitive; repeated headers are joined by a comma."""
+    """Case-insensitive. Made from names in lower case; repeated headers are joined by a comma."""
 
     def __init__(self, items: Mapping[str, str]) -> None:
-        self._items = {k.lower(): v for k, v in items.items()}
+        self._items = items if isinstance(items, dict) else dict(items)
 
     def __getitem__(self, name: str) -> str:
         return self._items[name.lower()]
@@ -85,10 +77,7 @@ class Wire:
     def __init__(self, secrets: Secrets, *, network_allow: Sequence[str] = (), ca_file: str | None = None) -> None:
         self.secrets = secrets
         self._guard = Guard(network_allow)
-        self._ca_file = ca_file
-        self._pools: OrderedDict[tuple[str, str, int, str], urllib3.HTTPConnectionPool] = OrderedDict()
-        self._lock = threading.Lock()
-        self._tls: ssl.SSLContext | None = None
+        self._pool = Pool(ca_file)
 
     def send(
         self,
@@ -124,7 +113,7 @@ class Wire:
                 if wait is None or wait > min(SHORT_WAIT_S, deadline.left() * 0.8):
                     elapsed = (time.monotonic() - started) * 1000
                     return Response(status, found, content, elapsed, final, calls)
-            except _BrokenError as err:
+            except BrokenError as err:
                 wait = _pause(calls, None)
                 if calls >= attempts or wait > deadline.left():
                     raise err.as_error from None
@@ -141,52 +130,51 @@ class Wire:
         label: str,
         max_bytes: int,
     ) -> tuple[int, Headers, bytes, str]:
-        origin = parse(url).origin
+        target = parse(url)
+        origin, name = target.origin, label or target.label
         for _ in range(REDIRECTS + 1):
-            status, found, content = self._once(method, url, headers, body, deadline, credential, label, max_bytes)
+            status, found, content = self._once(
+                method, url, target, headers, body, deadline, credential, label or target.label, max_bytes
+            )
             place = found.get("location")
-            if method != "GET" or status not in (301, 302, 303, 307, 308) or not place:
+            if method != "GET" or status not in _REDIRECT or not place:
                 return status, found, content, url
             further = urljoin(url, place)
-            if parse(further).origin != origin:
+            target = parse(further)
+            if target.origin != origin:
                 # Whoever answers could send our credential anywhere: the caller sees the redirect itself.
                 return status, found, content, url
             url = further
-        name = label or parse(url).label
         raise SourceError(f"{name} redirects in a circle (more than {REDIRECTS} times).", target=name)
 
     def _once(
         self,
         method: str,
         url: str,
+        target: Target,
         given: Mapping[str, str],
         body: bytes | None,
         deadline: Deadline,
         credential: Credential | None,
-        label: str,
+        name: str,
         max_bytes: int,
     ) -> tuple[int, Headers, bytes]:
-        headers = {"Accept-Encoding": "gzip", "User-Agent": "omnisentinel", **given}
-        name = label or parse(url).label
-        secret = credential is not None or not _SECRET_HEADERS.isdisjoint(k.lower() for k in headers)
-        if credential is not None:
-            url = credential.apply(self.secrets, url, headers)
-        target = parse(url)
-        headers["Host"] = target.netloc
+        headers = {"Host": target.netloc, "Accept-Encoding": "gzip", "User-Agent": "omnisentinel", **given}
+        secret = credential is not None or not _SECRET_HEADERS.isdisjoint(k.lower() for k in given)
         addresses = self._guard.addresses(target, deadline)
-        if (
-            secret
-            and target.scheme == "http"
-            and any(is_public(a) and not self._guard.allowed(target.host, a) for a in addresses)
-        ):
-            raise ConfigInvalid(
-                f"A credential would travel to {target.host} unencrypted. Use https:// in the URL.", key="url"
-            )
-        broken: _BrokenError | None = None
+        if secret and target.scheme == "http":
+            self._refuse_plain(target, addresses)
+        if credential is not None:
+            secret_url = credential.apply(self.secrets, url, headers)
+            target = target if secret_url == url else parse(secret_url)
+        broken: BrokenError | None = None
         for address in addresses:
             try:
-                return self._exchange(method, target, address, headers, body, deadline, name, max_bytes)
-            except _BrokenError as err:
+                status, found, content = self._pool.exchange(
+                    method, target, address, headers, body, deadline, name, max_bytes
+                )
+                return status, Headers(found), content
+            except BrokenError as err:
                 broken = err
                 if not err.never_connected:
                     break
@@ -194,119 +182,15 @@ class Wire:
         assert broken is not None
         raise broken
 
-    def _exchange(
-        self,
-        method: str,
-        target: Target,
-        address: str,
-        headers: Mapping[str, str],
-        body: bytes | None,
-        deadline: Deadline,
-        name: str,
-        max_bytes: int,
-    ) -> tuple[int, Headers, bytes]:
-        left = deadline.need(name)
-        pool = self._pool(target, address)
-        try:
-            raw = pool.urlopen(
-                method,
-                target.path,
-                body=body,
-                headers=headers,
-                retries=False,
-                redirect=False,
-                assert_same_host=False,
-                timeout=urllib3.Timeout(connect=min(CONNECT_S, left), read=left),
-                preload_content=False,
+    def _refuse_plain(self, target: Target, addresses: Sequence[str]) -> None:
+        if any(is_public(a) and not self._guard.allowed(target.host, a) for a in addresses):
+            raise ConfigInvalid(
+                f"A credential would travel to {target.host} unencrypted. Use https:// in the URL.", key="url"
             )
-            try:
-                content = _read(raw, deadline, max_bytes, name)
-            except BaseException:
-                raw.close()
-                raise
-            raw.release_conn()
-        except failures.HTTPError as err:
-            raise _as_broken(err, name, deadline) from None
-        return raw.status, Headers(raw.headers), content
-
-    def _pool(self, target: Target, address: str) -> urllib3.HTTPConnectionPool:
-        key = (target.scheme, target.host, target.port, address)
-        with self._lock:
-            pool = self._pools.get(key)
-            if pool is None:
-                pool = self._pools[key] = self._new_pool(target, address)
-                if len(self._pools) > POOLS:
-                    self._pools.popitem(last=False)[1].close()
-            else:
-                self._pools.move_to_end(key)
-            return pool
-
-    def _new_pool(self, target: Target, address: str) -> urllib3.HTTPConnectionPool:
-        # The pool's host is the judged address, so there is no second look-up that could answer differently;
-        # the certificate is still checked against the name.
-        if target.scheme == "http":
-            return urllib3.HTTPConnectionPool(address, target.port, maxsize=CONNECTIONS)
-        if self._tls is None:
-            self._tls = ssl.create_default_context()
-            if self._ca_file:
-                self._tls.load_verify_locations(self._ca_file)
-        return urllib3.HTTPSConnectionPool(
-            address,
-            target.port,
-            maxsize=CONNECTIONS,
-            ssl_context=self._tls,
-            server_hostname=target.host,
-            assert_hostname=target.host,
-        )
 
     def close(self) -> None:
         """Close every kept connection."""
-        with self._lock:
-            pools, self._pools = list(self._pools.values()), OrderedDict()
-        for pool in pools:
-            pool.close()
-
-
-class _BrokenError(Exception):
-    """No whole answer came; ``as_error`` is what the caller sees when no attempt is left."""
-
-    def __init__(self, as_error: Error, *, never_connected: bool = False) -> None:
-        super().__init__(as_error.message)
-        self.as_error = as_error
-        self.never_connected = never_connected
-
-
-def _as_broken(err: failures.HTTPError, name: str, deadline: Deadline) -> _BrokenError:
-    """Say what happened from the kind of failure alone: urllib3's own texts repeat the URL with its query."""
-    if isinstance(err, failures.NewConnectionError | failures.ConnectTimeoutError):
-        slow = isinstance(err, failures.ConnectTimeoutError) and not isinstance(err, failures.NewConnectionError)
-        what = "does not accept a connection in time" if slow else "cannot be reached (connection refused or no route)"
-        return _BrokenError(
-            SourceError(f"{name} {what}. Check the URL and the network.", target=name), never_connected=True
-        )
-    if isinstance(err, failures.TimeoutError):
-        return _BrokenError(SourceTimeout(f"{name} did not answer within {deadline.seconds:g} s.", target=name))
-    if isinstance(err, failures.SSLError):
-        return _BrokenError(SourceError(f"{name}: the TLS certificate or handshake is not valid.", target=name))
-    if isinstance(err, failures.DecodeError):
-        return _BrokenError(SourceError(f"{name}: the answer's compression is broken.", target=name))
-    return _BrokenError(SourceError(f"{name}: the connection broke before the whole answer came.", target=name))
-
-
-def _read(raw: Any, deadline: Deadline, max_bytes: int, name: str) -> bytes:
-    """The whole decoded body, within the deadline and the size limit (also of what a small gzip unfolds to)."""
-    chunks: list[bytes] = []
-    size = 0
-    while True:
-        chunk = raw.read1(_CHUNK)
-        if not chunk:
-            break
-        size += len(chunk)
-        if size > max_bytes:
-            raise SourceError(f"{name}: the answer is larger than {max_bytes} bytes.", target=name)
-        chunks.append(chunk)
-        deadline.need(name)
-    return b"".join(chunks) if len(chunks) != 1 else chunks[0]
+        self._pool.close()
 
 
 def _pause(calls: int, headers: Headers | None) -> float:

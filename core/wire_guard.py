@@ -13,13 +13,15 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
 
 from core.deadline import Deadline
 from core.errors import ConfigInvalid, SourceError, SourceTimeout
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 REMEMBER_S = 30.0
-_HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
+_HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]*:[0-9a-f:.]*")
+_URL_SAFE = "/?&=%:;,+$@!*'()~#[]"
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\]")
 
@@ -54,26 +56,25 @@ class Target:
 
 def parse(url: str) -> Target:
     """Take ``url`` apart; ConfigInvalid (never repeating the URL, which may hold a secret) where it is not usable."""
-    from urllib3.exceptions import LocationParseError
-    from urllib3.util import parse_url
-
     if _FORBIDDEN.search(url):
         raise ConfigInvalid("A URL may not contain spaces, control characters or backslashes.", key="url")
     try:
-        parts = parse_url(url)
-    except LocationParseError:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
         raise ConfigInvalid("A URL cannot be read. It has to look like https://host/path.", key="url") from None
-    if parts.scheme not in ("http", "https") or not parts.host:
+    if parts.scheme not in ("http", "https") or not host:
         raise ConfigInvalid("A URL has to start with https:// or http:// and name a host.", key="url")
-    if parts.auth is not None:
+    if "@" in parts.netloc:
         raise ConfigInvalid(
-            f"The URL of {parts.host} holds a user or password. Take it out and use a secret reference.", key="url"
+            f"The URL of {host} holds a user or password. Take it out and use a secret reference.", key="url"
         )
-    if not _HOST.fullmatch(parts.host):
+    if not _HOST.fullmatch(host):
         raise ConfigInvalid("The host name in a URL has characters that no host name has.", key="url")
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query is not None else "")
-    port = parts.port if parts.port is not None else (443 if parts.scheme == "https" else 80)
-    return Target(parts.scheme, parts.host.strip("[]").lower(), port, path)
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    if not path.isascii():
+        path = quote(path, safe=_URL_SAFE)
+    return Target(parts.scheme, host, port or (443 if parts.scheme == "https" else 80), path)
 
 
 class Guard:

@@ -14,6 +14,7 @@ import gzip
 import hashlib
 import json
 import re
+import sys
 import threading
 import time
 from collections import defaultdict
@@ -190,6 +191,11 @@ class ReplayServer(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that has enough hangs up in the middle of a page: that is how a LIMIT stops a fetch."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
     def __enter__(self) -> ReplayServer:
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
