@@ -216,7 +216,7 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
                 db.execute(statement)
             db.execute(f"PRAGMA user_version = {SCHEMA}")
         db.execute("COMMIT")
-    # A killed process loses nothing. A power cut may take back the last moments, as a whole: the latest slot is then run
+    # A killed process loses nothing. A power cut may take back the last moments, as a whole: the latest slot is run
     # again and its messages carry the same ids, but an alarm that was told and is found again at a later slot has
     # another id, and a silence set in these moments is gone. FULL would keep them, for about 0.1 ms CPU a run.
     db.execute("PRAGMA synchronous = NORMAL")
@@ -224,7 +224,8 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
 
 def _version(db: sqlite3.Connection, path: Path) -> int:
     """The file's schema, 0 for an empty one; ConfigInvalid where it is not ours to touch."""
-    version = int(db.execute("PRAGMA user_version").fetchone()[0])
+    tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    version = int(db.execute("PRAGMA user_version").fetchone()[0])  # after the tables: another may just make both
     if version > SCHEMA:
         raise ConfigInvalid(
             f"The state file {path} has version {version}; this release knows versions up to {SCHEMA}. "
@@ -233,7 +234,7 @@ def _version(db: sqlite3.Connection, path: Path) -> int:
             version=version,
             known=SCHEMA,
         )
-    if version == 0 and db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+    if version == 0 and tables:
         raise ConfigInvalid(
             f"The file {path} is a SQLite database of another program, not a state file. "
             "Choose another state folder (OMNI_STATE_DIR).",
