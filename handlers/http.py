@@ -23,7 +23,6 @@ from core.errors import ConfigInvalid, Error, Internal, ResourceLimit, Unauthent
 
 if TYPE_CHECKING:
     from core.app import App
-
     from core.model import Principal
     from handlers.metrics import Metrics
 
