@@ -22,6 +22,7 @@ from core.wire_guard import Target
 
 CONNECT_S = 10.0
 IDLE_S = 55.0
+FRESH_S = 1.0
 HOSTS = 64
 IDLE = 32
 CHUNK = 262_144
@@ -66,7 +67,7 @@ class Pool:
         Raises BrokenError where no whole answer came, SourceTimeout and SourceError where trying again is no use.
         """
         key = (target.scheme, target.host, target.port, address)
-        kept = self._take(key)
+        kept = self._take(key, sure=method != "GET")
         try:
             return self._try(kept or self._new(key), key, method, target, headers, body, deadline, name, max_bytes)
         except BrokenError as err:
@@ -106,14 +107,16 @@ class Pool:
             else:
                 connection.close()
 
-    def _take(self, key: Key) -> http.client.HTTPConnection | None:
+    def _take(self, key: Key, *, sure: bool) -> http.client.HTTPConnection | None:
+        """The connection used last. One that the server closed is found now, or by a GET that is then sent again."""
         while True:
             with self._lock:
                 idle = self._idle.get(key)
                 if not idle:
                     return None
                 since, connection = idle.pop()
-            if time.monotonic() - since < IDLE_S and not _readable(connection.sock):
+            idle_s = time.monotonic() - since
+            if idle_s < IDLE_S and not ((sure or idle_s > FRESH_S) and _readable(connection.sock)):
                 return connection
             connection.close()
 
@@ -249,25 +252,33 @@ class _Body:
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in ("identity", "gzip", "x-gzip", ""):
             raise SourceError(f"{name}: the answer is compressed as {encoding}, which was not asked for.", target=name)
-        self._gzip = _gunzip() if "gzip" in encoding else None
+        self._gzip: Any = _gunzip() if "gzip" in encoding else None
+        self._left = response.length  # None: chunked, or up to the end of the connection
         self._size = 0
 
     def read(self) -> bytes:
         pieces: list[bytes] = []
         while piece := self._piece():
-            pieces += self._unfold(piece) if self._gzip else (piece,)
-            self._grow(0 if self._gzip else len(piece))
-        if self._response.length:
+            if self._gzip is not None:
+                pieces += self._unfold(piece)
+            else:
+                self._grow(len(piece))
+                pieces.append(piece)
+        if self._left or (self._gzip is not None and pieces and not self._gzip.eof):
             raise http.client.IncompleteRead(b"")
-        if self._gzip and not self._gzip.eof and self._size:
-            raise http.client.IncompleteRead(b"")
+        self._response.close()
         return b"".join(pieces) if len(pieces) != 1 else pieces[0]
 
     def _piece(self) -> bytes:
+        if self._left == 0:
+            return b""
         left = self._deadline.need(self._name)
         if self._sock is not None:
             self._sock.settimeout(left)
-        return self._response.read1(CHUNK)
+        piece = self._response.read1(CHUNK)
+        if self._left is not None:
+            self._left -= len(piece)
+        return piece
 
     def _unfold(self, piece: bytes) -> list[bytes]:
         found: list[bytes] = []

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 AHEAD = 4
 
 
-class Streams(Mapping[str, "AheadStream"]):
+class Streams(Mapping[str, "OpenStream"]):
     """The open streams of one query, by the scan's alias. Use as a context manager: leaving ends every thread."""
 
-    def __init__(self, streams: dict[str, AheadStream]) -> None:
+    def __init__(self, streams: dict[str, OpenStream]) -> None:
         self._streams = streams
 
-    def __getitem__(self, alias: str) -> AheadStream:
+    def __getitem__(self, alias: str) -> OpenStream:
         return self._streams[alias]
 
     def __iter__(self) -> Iterator[str]:
@@ -63,21 +63,27 @@ def open_scans(
     sources: Mapping[str, Source],
     fetching: Fetching,
     *,
-    ahead: int = AHEAD,
+    ahead: int | None = None,
 ) -> Streams:
     """Start reading every scan at once; streams by ``scan.alias``.
 
     A source that can filter rows by the scan's condition does (databases, files); elsewhere the caller's sieve has
-    to. ``ahead``: how many batches each scan reads before they are wanted; 0 reads only what is pulled.
+    to. ``ahead``: how many batches each scan reads before they are wanted; 0 reads only what is pulled. Unless given,
+    several scans read ahead (their waits overlap), and one alone does not (it may be stopped early by a LIMIT).
     Errors of a source surface where its stream is read, and stay in ``stream.error``.
     """
-    streams: dict[str, AheadStream] = {}
+    before = ahead if ahead is not None else (AHEAD if len(scans) > 1 else 0)
+    streams: dict[str, OpenStream] = {}
     opened = Streams(streams)
     try:
         for scan, condition in scans:
             if scan.alias in streams:
                 raise Internal(f"Two scans are called {scan.alias}.")
-            streams[scan.alias] = AheadStream(scan, condition, sources, fetching, ahead)
+            streams[scan.alias] = (
+                AheadStream(scan, condition, sources, fetching, before)
+                if before
+                else DirectStream(scan, condition, sources, fetching)
+            )
     except BaseException:
         opened.close()
         raise
@@ -100,17 +106,94 @@ def _open(source: Source, scan: Scan, condition: Condition, fetching: Fetching) 
 _END = object()
 
 
-class AheadStream:
-    """A BatchStream that a thread of its own fills. ``error`` keeps what went wrong, with its code."""
+class OpenStream:
+    """A BatchStream of one scan. ``error`` keeps what went wrong, with its code: DuckDB only repeats its text."""
 
-    def __init__(
-        self, scan: Scan, condition: Condition, sources: Mapping[str, Source], fetching: Fetching, ahead: int
-    ) -> None:
+    def __init__(self, scan: Scan, condition: Condition, sources: Mapping[str, Source], fetching: Fetching) -> None:
         self.scan = scan
         self.error: Error | None = None
         self._condition = condition
         self._source = _find(sources, scan)
         self._fetching = fetching
+
+    @property
+    def schema(self) -> Schema:
+        """The Arrow schema; waits until the source has been opened, and raises what that raised."""
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[RecordBatch]:
+        raise NotImplementedError
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        from arro3.core import RecordBatchReader
+
+        return RecordBatchReader.from_batches(self.schema, iter(self)).__arrow_c_stream__(requested_schema)
+
+    def stop(self) -> None:
+        """Read nothing more; what is under way ends by itself."""
+
+    def close(self) -> None:
+        """Let go of everything; no thread of the stream outlives this."""
+
+    def _noted(self, err: Error) -> Error:
+        self.error = self.error or err
+        return err
+
+    def _unforeseen(self, err: Exception) -> Error:
+        name = self.scan.table.full_name
+        return self._noted(Internal(f"Reading {name} failed in an unforeseen way: {type(err).__name__}."))
+
+
+class DirectStream(OpenStream):
+    """Reads in the thread that pulls, and nothing before it is pulled."""
+
+    _stream: Any = None
+    _closed = False
+
+    @property
+    def schema(self) -> Schema:
+        schema: Schema = self._opened().schema
+        return schema
+
+    def __iter__(self) -> Iterator[RecordBatch]:
+        batches = iter(self._opened())
+        while not self._closed:
+            try:
+                batch = next(batches, None)
+            except Error as err:
+                raise self._noted(err) from None
+            except Exception as err:
+                raise self._unforeseen(err) from err
+            if batch is None:
+                return
+            yield batch
+
+    def _opened(self) -> Any:
+        if self._stream is None:
+            try:
+                self._stream = _open(self._source, self.scan, self._condition, self._fetching)
+            except Error as err:
+                raise self._noted(err) from None
+            except Exception as err:
+                raise self._unforeseen(err) from err
+        return self._stream
+
+    def stop(self) -> None:
+        self._closed = True
+
+    def close(self) -> None:
+        self.stop()
+        if self._stream is not None:
+            self._stream.close()
+
+
+class AheadStream(OpenStream):
+    """A thread of its own reads up to ``ahead`` batches more than were pulled."""
+
+    def __init__(
+        self, scan: Scan, condition: Condition, sources: Mapping[str, Source], fetching: Fetching, ahead: int
+    ) -> None:
+        super().__init__(scan, condition, sources, fetching)
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._room = threading.Semaphore(ahead)
         self._stopped = threading.Event()
@@ -134,9 +217,7 @@ class AheadStream:
         except Error as err:
             self._fail(err)
         except Exception as err:  # noqa: BLE001  a defect in a source must reach the asker, not die with its thread
-            self._fail(
-                Internal(f"Reading {self.scan.table.full_name} failed in an unforeseen way: {type(err).__name__}.")
-            )
+            self._fail(self._unforeseen(err))
         finally:
             if stream is not None:
                 stream.close()
@@ -166,7 +247,6 @@ class AheadStream:
 
     @property
     def schema(self) -> Schema:
-        """The Arrow schema; waits until the source has been opened, and raises what that raised."""
         if not self._ready.wait(self._fetching.deadline.left()):
             raise self._noted(_late(self.scan, self._fetching.deadline))
         if self._schema is not None:
@@ -188,17 +268,7 @@ class AheadStream:
             else:
                 yield found
 
-    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        from arro3.core import RecordBatchReader
-
-        return RecordBatchReader.from_batches(self.schema, iter(self)).__arrow_c_stream__(requested_schema)
-
-    def _noted(self, err: Error) -> Error:
-        self.error = self.error or err
-        return err
-
     def stop(self) -> None:
-        """Read nothing more; what is under way ends by itself."""
         self._stopped.set()
         self._room.release()
 

@@ -98,7 +98,7 @@ def _strict(allowed: tuple[type, ...], kind: str) -> Callable[[Sequence[Any]], A
     accepted = frozenset((*allowed, type(None)))
 
     def make(values: Sequence[Any]) -> Array:
-        if not accepted.issuperset(set(map(type, values))):
+        if not accepted.issuperset(map(type, values)):
             raise DoesNotFitError(kind)
         return Array(values, target)
 

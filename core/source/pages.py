@@ -1,6 +1,6 @@
 """Walks the pages of a REST scan: sends what ``rest`` decides, in ordered concurrent windows, only while pulled.
 
-The window opens as the pages are taken (1, 2, 4 ... outstanding), so a query that needs little asks for little.
+The first page goes alone: it says how many there are, and a query that needs no more has made one call.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from core.source.auth import Auth
 from core.source.base import Fetching
 from core.source.rest import Page, Reader, Request, first
 from core.source.spec import ConnectorSpec
-from core.wire import Wire, check
+from core.wire import Response, Wire, check
 
 if TYPE_CHECKING:
     from arro3.core import RecordBatch
@@ -61,22 +61,23 @@ class RestSource:
         walk = _Walk(self, reader, scan, fetching, opening.limit, deque(_Step(r) for r in opening.requests))
         return Stream(schema, walk.batches())
 
-    def fetch(self, request: Request, reader: Reader, scan: Scan, fetching: Fetching) -> Page:
-        """Send one request and read its page, counting it in the ledger."""
+    def send(self, request: Request, fetching: Fetching) -> Response:
+        """Send one request, counting it in the ledger."""
         ledger = fetching.ledger
         _reserve(self.name, fetching)
         response = self._wire.send(
             "GET", request.url, headers=self.spec.headers, deadline=fetching.deadline, credential=self._auth
         )
         ledger.add(self.name, calls=response.calls - 1, size=len(response.body), ms=response.elapsed_ms)
+        return response
+
+    def page(self, request: Request, response: Response, reader: Reader) -> Page:
+        """What the answer holds, or the error that its status means."""
         json = "json" in response.headers.get("content-type", "")
         if response.status == 404 and request.read.missing == "no_rows" and json:
-            page = reader.empty()
-        else:
-            check(response, source=self.name, target=request.label, credential=self._auth.name if self._auth else "")
-            page = reader.read(request, response)
-        ledger.fetched(scan.table.full_name, datetime.now(UTC), 0.0, False)
-        return page
+            return reader.empty()
+        check(response, source=self.name, target=request.label, credential=self._auth.name if self._auth else "")
+        return reader.read(request, response)
 
 
 def _reserve(source: str, fetching: Fetching) -> None:
@@ -99,7 +100,7 @@ class _Step:
     """One request of the walk, and its answer once it was sent."""
 
     request: Request
-    future: Future[Page] | None = None
+    future: Future[Response] | None = None
 
 
 @dataclass(slots=True)
@@ -134,10 +135,13 @@ class _Walk:
     def _next(self) -> Page:
         self._send_ahead()
         step = self.steps.popleft()
-        page = self._send(step.request) if step.future is None else step.future.result()
+        # Answers are read here and not where they were fetched: a connection that parses is not fetching.
+        response = self._send(step.request) if step.future is None else step.future.result()
+        page = self.source.page(step.request, response, self.reader)
         self.taken += 1
         self.rows += page.rows
         self._append(page)
+        self.fetching.ledger.fetched(self.scan.table.full_name, datetime.now(UTC), 0.0, False)
         self._tell()
         return page
 
@@ -153,7 +157,8 @@ class _Walk:
             self.steps.appendleft(_Step(request))
 
     def _send_ahead(self) -> None:
-        ahead = min(2 * self.fetching.connections, 2 * self.taken, len(self.steps))
+        width = self.fetching.connections * min(self.taken, 2)
+        ahead = min(width, len(self.steps))
         if self.limit is not None:
             ahead = min(ahead, -(-(self.limit - self.rows) // self.steps[0].request.read.paging.size))
         if ahead < 2:
@@ -165,10 +170,10 @@ class _Walk:
             if step.future is None:
                 step.future = self.pool.submit(self._send, step.request)
 
-    def _send(self, request: Request) -> Page:
+    def _send(self, request: Request) -> Response:
         if self.stop.is_set():
             raise SourceTimeout(f"Source {self.source.name}: the fetch was stopped.", source=self.source.name)
-        return self.source.fetch(request, self.reader, self.scan, self.fetching)
+        return self.source.send(request, self.fetching)
 
     def _tell(self) -> None:
         progress = self.fetching.progress
