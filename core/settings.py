@@ -18,6 +18,7 @@ class Settings:
     ``project``: folder that holds omni.yaml. ``store_table``: name of the cloud's table for state.
     ``secret_prefix``: prepended to a secret's name in the cloud's secret manager. ``endpoint_url``: for emulators.
     ``threads``: of the engine; with one, rows without ORDER BY come in the same order each time.
+    ``pushdown``: false reads whole tables and computes here; slower, and the same answer, which is what it is for.
     ``lease_s``: how long a run may hold an alert before others take over.
     """
 
@@ -33,6 +34,7 @@ class Settings:
     max_result_bytes: int = 50_000_000
     max_calls: int = 1_000
     fetch_connections: int = 8
+    pushdown: bool = True
     lease_s: float = 120.0
     log_level: str = "INFO"
     tracing: bool = False

@@ -61,7 +61,7 @@ class Answering:
     def run(self) -> Answer:
         """The answer; raises core.errors."""
         key = key_of(self._ask, self._digest)
-        kept = self._kept(key)
+        kept = self._kept(key) if self._settings.pushdown else None
         if kept is not None:
             return self._from_database(kept)
         planned, _ = self._planned()
@@ -108,6 +108,8 @@ class Answering:
         dialects = self._dialects({b.visible.table.source for b in bound})
         if ask.dialect != "duckdb":
             return fragment.native(statement, bound, dialects), ""
+        if not self._settings.pushdown:
+            return plan.plan(statement, bound).without_pushdown(), "pushdown is switched off"
         found, why_not = fragment.from_duckdb(statement, bound, dialects)
         if found is not None:
             return found, ""

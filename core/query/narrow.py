@@ -221,9 +221,7 @@ def _constant(node: exp.Expr) -> tuple[bool, Scalar]:
     return False, None
 
 
-def _report(
-    select: exp.Select, node: exp.Expr, by_node: dict[int, BoundRef], result: dict[str, Narrowing]
-) -> None:
+def _report(select: exp.Select, node: exp.Expr, by_node: dict[int, BoundRef], result: dict[str, Narrowing]) -> None:
     qualifiers = {c.table.lower() for c in node.find_all(exp.Column)}
     for table in _tables(select):
         b = by_node.get(id(table))

@@ -7,7 +7,7 @@ source that filters too little is slow and never wrong.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlglot import exp
@@ -37,6 +37,15 @@ class Plan:
     tree: exp.Query
     bound: tuple[BoundRef, ...]
     scans: tuple[PlannedScan, ...]
+
+    def without_pushdown(self) -> Plan:
+        """The same plan that reads whole tables, but for what a table cannot be read without."""
+        scans = []
+        for planned in self.scans:
+            required = {c.name for c in planned.scan.table.columns if c.required}
+            narrow = tuple(n for n in planned.scan.narrow if n.column in required)
+            scans.append(replace(planned, scan=replace(planned.scan, narrow=narrow, limit=None)))
+        return replace(self, scans=tuple(scans))
 
     def engine_sql(self) -> str:
         """The SQL for the engine, generated from the tree: the user's text is never executed."""

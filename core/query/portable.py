@@ -128,21 +128,34 @@ def _check_select(tree: exp.Select, scope: _Scope) -> Output:
             raise NotPortableError(f"an output column is of kind {kind}")
         else:
             types.append(_TYPES[kind])
-        renamed = not isinstance(inner, exp.Column) or inner.name.lower() != node.alias.lower()
-        if node.alias and renamed and any(t.column(node.alias) for _, t in scope.tables):
-            raise NotPortableError("an output column has the name of a table's column")
         scope.outputs[node.alias_or_name.lower()] = kind
     for join in tree.args.get("joins") or []:
         _truth(join.args["on"], scope)
     for clause in ("where", "having"):
         if tree.args.get(clause) is not None:
             _truth(tree.args[clause].this, scope)
+    _check_ambiguity(tree, scope)
     _check_grouping(tree, scope)
     for clause in ("limit", "offset"):
         node = tree.args.get(clause)
         if node is not None and not (isinstance(node.expression, exp.Literal) and node.expression.name.isdigit()):
             raise NotPortableError(f"{clause.upper()} is not a number")
     return Output(tuple(types), decimals)
+
+
+def _check_ambiguity(tree: exp.Select, scope: _Scope) -> None:
+    """A bare name in GROUP BY, HAVING or ORDER BY that is both an alias and a column: the two look it up differently."""
+    renamed = {e.alias.lower() for e in tree.expressions if isinstance(e, exp.Alias) and _renames(e)}
+    clashing = {name for name in renamed if any(t.column(name) for _, t in scope.tables)}
+    for clause in ("group", "having", "order"):
+        node = tree.args.get(clause)
+        for column in node.find_all(exp.Column) if node is not None and clashing else []:
+            if not column.table and column.name.lower() in clashing:
+                raise NotPortableError(f"{column.name} is a column and another output's name")
+
+
+def _renames(node: exp.Alias) -> bool:
+    return not isinstance(node.this, exp.Column) or node.this.name.lower() != node.alias.lower()
 
 
 def _check_grouping(tree: exp.Select, scope: _Scope) -> None:
@@ -155,14 +168,22 @@ def _check_grouping(tree: exp.Select, scope: _Scope) -> None:
                 raise NotPortableError("it groups by something that is no column")
             kind_of(node, scope)
     elif tree.find(exp.AggFunc) is not None:
-        bare = [c for e in tree.expressions for c in e.find_all(exp.Column) if c.find_ancestor(exp.AggFunc) is None]
+        bare = [
+            c
+            for e in tree.expressions
+            for c in e.find_all(exp.Column)
+            if c.find_ancestor(exp.AggFunc, exp.Filter) is None
+        ]
         if bare:
             raise NotPortableError("a column stands beside an aggregate without GROUP BY")
     if group is not None:
         grouped = {(c.table.lower(), c.name.lower()) for c in group.expressions}
         for e in tree.expressions:
             for c in e.find_all(exp.Column):
-                if c.find_ancestor(exp.AggFunc) is None and (c.table.lower(), c.name.lower()) not in grouped:
+                if (
+                    c.find_ancestor(exp.AggFunc, exp.Filter) is None
+                    and (c.table.lower(), c.name.lower()) not in grouped
+                ):
                     raise NotPortableError("an output column is neither grouped nor aggregated")
     for ordered in order.expressions if order is not None else []:
         if not isinstance(ordered, exp.Ordered) or not isinstance(ordered.this, exp.Column):
@@ -352,7 +373,7 @@ def _literal_moment(node: exp.Cast) -> Moment | None:
     try:
         if node.to.this == exp.DType.DATE:
             return Moment("day", 0 if asked else date.fromisoformat(node.this.name).toordinal(), asked)
-        if node.to.this == exp.DType.TIMESTAMP:
+        if node.to.this in (exp.DType.TIMESTAMP, exp.DType.TIMESTAMPNTZ, exp.DType.DATETIME):
             delta = datetime.fromisoformat(node.this.name) - _EPOCH
             micros = (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
             return Moment("moment", 0 if asked else micros, asked)
