@@ -15,6 +15,7 @@ from typing import Any
 
 _DECIMAL = re.compile(r"(?:DECIMAL|NUMERIC|NUMBER)\s*\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\)")
 _EPOCH = datetime(1970, 1, 1)
+NOISE = "1e-12"
 
 
 def duckdb_type(declared: str) -> str:
@@ -79,8 +80,10 @@ class SqliteSide:
             return f"(typeof({name}) = 'integer' AND {name} IN (0, 1) AND {name} {op} {placeholder})"
         if self.type.startswith("DECIMAL"):
             scale = self.type.rstrip(")").split(",")[1]
-            return f"(typeof({name}) IN ('integer', 'real') AND round({name}, {scale}) {op} {placeholder})"
-        return f"(typeof({name}) IN ('integer', 'real') AND {name} {op} {placeholder})"
+            fits = f"abs({name} - round({name}, {scale})) <= abs({name}) * {NOISE}"
+            return f"(typeof({name}) IN ('integer', 'real') AND {fits} AND round({name}, {scale}) {op} {placeholder})"
+        stored = "('integer')" if self.type == "BIGINT" else "('integer', 'real')"
+        return f"(typeof({name}) IN {stored} AND {name} {op} {placeholder})"
 
     def text(self, op: str, placeholder: str) -> str:
         value = self.as_text
@@ -148,7 +151,7 @@ def to_decimal(value: Any, scale: int) -> Decimal:
         raise ValueError("not a number")
     exact = Decimal(repr(value))
     rounded = round(exact, scale)
-    if abs(exact - rounded) > abs(exact) * Decimal("1e-12"):
+    if abs(exact - rounded) > abs(exact) * Decimal(NOISE):
         raise ValueError("more digits than declared")
     return rounded
 
