@@ -158,7 +158,8 @@ def load(folder: Path, env: Mapping[str, str], *, cache: Path | None = None) -> 
     if document is None:
         from core import validate
 
-        document = validate.document(root, files)
+        # Through JSON, so that a fresh reading and a kept one are the same to the letter.
+        document = json.loads(json.dumps(validate.document(root, files)))
         if cache is not None:
             _keep(cache, digest, document)
     return from_document(root, digest, document, env)

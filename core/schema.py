@@ -70,7 +70,7 @@ class PrincipalModel(Strict):
     teams: Names = []
     tenant: str = "default"
     key: str | None = None
-    attributes: dict[str, Any] = {}
+    attributes: Annotated[dict[str, Any], BeforeValidator(_plain)] = {}
 
 
 class NetworkModel(Strict):
@@ -194,7 +194,7 @@ class TestUserModel(Strict):
     roles: Names = []
     teams: Names = []
     tenant: str = "default"
-    attributes: dict[str, Any] = {}
+    attributes: Annotated[dict[str, Any], BeforeValidator(_plain)] = {}
 
 
 class PolicyTestModel(Strict):
@@ -232,7 +232,7 @@ class AsModel(Strict):
     roles: Names = []
     teams: Names = []
     tenant: str = "default"
-    attributes: dict[str, Any] = {}
+    attributes: Annotated[dict[str, Any], BeforeValidator(_plain)] = {}
 
 
 def _of(value: Any) -> Any:

@@ -144,7 +144,7 @@ def _check_select(tree: exp.Select, scope: _Scope) -> Output:
 
 
 def _check_ambiguity(tree: exp.Select, scope: _Scope) -> None:
-    """A bare name in GROUP BY, HAVING or ORDER BY that is both an alias and a column: the two look it up differently."""
+    """A bare name in GROUP BY, HAVING or ORDER BY that is both alias and column: the two look it up differently."""
     renamed = {e.alias.lower() for e in tree.expressions if isinstance(e, exp.Alias) and _renames(e)}
     clashing = {name for name in renamed if any(t.column(name) for _, t in scope.tables)}
     for clause in ("group", "having", "order"):
