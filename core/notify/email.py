@@ -10,6 +10,7 @@ refused for good are left out, and named in the history, as long as one remains.
 from __future__ import annotations
 
 import base64
+import hashlib
 import smtplib
 import socket
 import ssl
@@ -34,7 +35,6 @@ from core.notify.send import Resolver, SendFailed, SendResult, texts
 _COLOURS = {"alert": "#c4320a", "warn": "#b54708", "ok": "#067647"}
 _PORTS = {"starttls": 587, "tls": 465, "none": 25}
 _DOMAIN = "omnisentinel"
-_ONE_LINE = SMTP.clone(max_line_length=990)  # a Message-ID that is folded becomes another one
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def send_email(
 ) -> SendResult:
     """Send once. SendFailed is final for a 5xx answer about the mail, retryable for 4xx, network and login trouble."""
     route = _route(channel, resolve, smtp)
-    content = compose(message, route).as_bytes(policy=_ONE_LINE)
+    content = compose(message, route).as_bytes(policy=SMTP)
     with _mapped(route), _connected(route, deadline) as client:
         return _transfer(client, route, content)
 
@@ -71,12 +71,10 @@ def compose(message: Message, route: Route) -> EmailMessage:
     mail["From"] = route.sender
     mail["To"] = ", ".join(route.to)
     mail["Date"] = format_datetime(datetime.now().astimezone())
-    mail["Message-ID"] = _reference(message.id)
-    if message.event["kind"] not in ("firing", "error", "no_data", "missed"):
-        mail["References"] = _reference(message.thread)
+    mail["Message-ID"] = _message_id(message.id)
+    mail["References"] = f"<{hashlib.sha256(message.thread.encode()).hexdigest()[:32]}@{_DOMAIN}>"
     mail["Auto-Submitted"] = "auto-generated"
     mail["X-OmniSentinel-Alert"] = one_line(message.alert, 200)
-    mail["X-OmniSentinel-Id"] = message.id
     mail.set_content(message.text, cte="quoted-printable")
     mail.add_alternative(html(message), subtype="html", cte="quoted-printable")
     return mail
@@ -97,7 +95,7 @@ def _template() -> Any:
     return environment.from_string(Path(__file__).with_name("email.html.j2").read_text("utf-8"))
 
 
-def _reference(text: str) -> str:
+def _message_id(text: str) -> str:
     """An id as a Message-ID, whose left side knows neither commas nor dots beside dots, but percent codes."""
     return f"<{text.replace('.', '%2E').replace(',', '%2C')}@{_DOMAIN}>"
 

@@ -104,8 +104,10 @@ def test_a_slot_is_judged_once() -> None:
     world.says = ALERT
     first = world.watcher.run(rule(), START)
     world.says = OK
+    writes = world.store.writes
     again = world.watcher.run(rule(), START)
     assert len(world.asked) == 1
+    assert world.store.writes == writes
     assert again["skipped"] == "slot already done"
     assert (again["outcome"], again["events"]) == ("ALERT", [])
     assert [i["state"] for i in again["instances"]] == [i["state"] for i in first["instances"]]
@@ -359,6 +361,27 @@ def test_a_held_alert_is_a_conflict_that_names_the_holder() -> None:
     assert world.watcher.status([rule()])[0]["held_by"] == "other"
 
 
+def test_of_two_who_saw_it_free_one_gets_it() -> None:
+    world = World()
+    other = world.another(NamedOwner("other"))
+    mine, theirs = world.watcher.outbox.read("revenue"), other.outbox.read("revenue")
+    other.outbox.claim(theirs, 30.0)
+    with pytest.raises(StateConflict):
+        world.watcher.outbox.claim(mine, 30.0)
+
+
+def test_who_was_robbed_can_neither_write_nor_release() -> None:
+    world = World()
+    claim = world.watcher.outbox.claim(world.watcher.outbox.read("revenue"), 0.0)
+    world.pass_time(LEASE_S + 1)
+    hold(world, "thief")
+    for use in (lambda: claim.settle([], []), claim.release, lambda: claim.write([], hold=9.0)):
+        claim.held = True
+        with pytest.raises(StateConflict):
+            use()
+    assert world.watcher.status([rule()])[0]["held_by"] == "thief"
+
+
 def test_waiting_for_the_holder() -> None:
     world = World()
     release = hold(world)
@@ -540,6 +563,7 @@ def test_what_may_have_arrived_is_not_dropped() -> None:
     world.receiver.fails["hook"] = [SourceTimeout("no answer, but who knows")]
     world.run(of)
     world.watcher.silence("revenue", 600, "deploy", "ann")
+    world.watcher.sweep([of])
     world.says = OK
     world.run(of)
     world.pass_time(600)

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from core.errors import CallerError, ConfigInvalid, Error
+from core.deadline import Deadline
+from core.errors import CallerError, ConfigInvalid, Error, SourceError
 from core.model import Channel
-from core.notify.send import Resolver, SendFailed
+from core.notify.send import Resolver, SendFailed, send
 from tests.core.notify.parts import FixedSecrets, deliver, events, firing
 from tests.core.receiver import Reply, WebhookReceiver
 
@@ -210,6 +211,26 @@ def test_a_quoted_secret_is_taken_out_of_an_error() -> None:
     assert clean.retryable
     plain = ConfigInvalid("nothing in it")
     assert resolve.redacted(plain) is plain
+
+
+class QuotingWire:
+    """A network layer that is careless with what it quotes."""
+
+    def send(self, method: str, url: str, **options: Any) -> Any:
+        raise SourceError(f"no route to {url} with {options['headers']}", url=url)
+
+
+@pytest.mark.parametrize("kind", ["webhook", "slack"])
+def test_whatever_the_wire_quotes_no_secret_leaves(kind: str) -> None:
+    secrets = FixedSecrets({"url": "https://hooks.example.com/services/T0/B0/xyz789", "tok": "t0ken"})
+    channel = Channel("ops", kind, {"url": "secret:url", "headers": {"Authorization": "Bearer secret:tok"}})
+    with pytest.raises(SendFailed) as caught:
+        send(firing("ops"), channel, secrets=secrets, wire=QuotingWire(), smtp={}, deadline=Deadline(5))
+    shown = json.dumps(caught.value.to_dict("rq"))
+    assert "no route to" in shown
+    assert not any(s in shown for s in ("t0ken", "xyz789"))
+    assert caught.value.retryable
+    assert caught.value.__cause__ is None
 
 
 @pytest.mark.parametrize("url", ["secret:missing", "", "ftp://example.com", "not a url"])
