@@ -123,14 +123,16 @@ def _csv_columns(
 def _fits(name: str, kind: str, pattern: str) -> str:
     column = quoted(name)
     fits = f"regexp_full_match({column}, {text(pattern)}) AND TRY_CAST({column} AS {kind}) IS NOT NULL"
-    return f"coalesce(bool_and({fits}), false)"
+    return f"coalesce(bool_and({fits}) FILTER ({column} IS NOT NULL), false)"
 
 
 def _header(file: Path, delimiter: str) -> list[str]:
     try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
+        # What is wrong further down is found by the reader, which knows the line.
+        with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
             names = next(csv.reader(lines, delimiter=delimiter, strict=True), [])
-    except (UnicodeDecodeError, csv.Error):
+        "".join(names).encode()
+    except (UnicodeError, csv.Error):
         raise SourceError(
             f"{file.name}, line 1: the header cannot be read as CSV in UTF-8.", file=file.name, line=1
         ) from None

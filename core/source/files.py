@@ -77,14 +77,14 @@ class FilesSource:
                 inner = self._folder(entry)
                 if inner:
                     found.append(inner)
-            elif entry.suffix.lower() in FORMATS:
+            elif _is_data(entry):
                 found.append(self._single(entry))
         return self._unique(found)
 
     def _from_glob(self) -> dict[str, FileTable]:
         """Each file that the pattern finds is a table; no match is an error, not an empty source."""
         base = Path(self.path.anchor)
-        found = sorted(p for p in base.glob(str(self.path.relative_to(base))) if p.suffix.lower() in FORMATS)
+        found = sorted(p for p in base.glob(str(self.path.relative_to(base))) if _is_data(p))
         if not found:
             raise SourceError(
                 f"Source {self.name}: no CSV, JSON or Parquet file matches {self.path}.",
@@ -105,7 +105,7 @@ class FilesSource:
         return FileTable(file.stem, format_, (file,))
 
     def _folder(self, folder: Path) -> FileTable | None:
-        files = tuple(sorted(f for f in folder.iterdir() if f.suffix.lower() in FORMATS and not f.name.startswith(".")))
+        files = tuple(sorted(f for f in folder.iterdir() if _is_data(f)))
         if not files:
             return None
         for file in files:
@@ -161,6 +161,7 @@ class FilesSource:
             "temp_directory = ''",
             "threads = 2",
             "TimeZone = 'UTC'",
+            "arrow_lossless_conversion = true",
             f"max_execution_time = {milliseconds}",
             f"allowed_directories = ['{root}']",
             "enable_external_access = false",
@@ -267,6 +268,10 @@ class FilesSource:
             file=file,
             line=int(line[1]) if line else None,
         )
+
+
+def _is_data(path: Path) -> bool:
+    return path.suffix.lower() in FORMATS and not path.name.startswith(".")
 
 
 class FileSide:

@@ -192,19 +192,19 @@ def _moment_number(value: Any) -> int | None:
         return None
 
 
-def _strict_day(value: Any) -> int | None:
-    return None if value is None else to_day(value).toordinal()
+def _strict_day(value: Any) -> str | None:
+    return None if value is None else to_day(value).isoformat()
 
 
-def _strict_moment(value: Any) -> int | None:
-    return None if value is None else micros(to_moment(value))
+def _strict_moment(value: Any) -> str | None:
+    return None if value is None else to_moment(value).isoformat(sep=" ")
 
 
 def _misfit(column: Any) -> None:
     raise ValueError(f"a value of {column} is not of its declared type")
 
 
-FUNCTIONS: dict[str, Callable[[Any], int | None]] = {
+FUNCTIONS: dict[str, Callable[[Any], int | str | None]] = {
     "omni_day": _day_number,
     "omni_moment": _moment_number,
     "omni_date": _strict_day,
@@ -213,8 +213,8 @@ FUNCTIONS: dict[str, Callable[[Any], int | None]] = {
 }
 """SQL functions that compare dates and times by the very conversion that reads them.
 
-omni_day and omni_moment are NULL where it fails (a predicate that no row satisfies); omni_date, omni_timestamp and
-omni_misfit fail there (a fragment must not answer over values that a scan would refuse).
+omni_day and omni_moment are NULL where it fails (a predicate that no row satisfies); omni_date, omni_timestamp (as
+ISO text) and omni_misfit fail there (a fragment must not answer over values that a scan would refuse).
 """
 
 
