@@ -65,7 +65,7 @@ def project(folder: Path, count: int) -> None:
     (folder / "rules.json").write_text(json.dumps(rules))
     db = sqlite3.connect(folder / "shop.db")
     db.executescript("CREATE TABLE orders (id INTEGER, amount REAL, day DATE)")
-    db.executemany("INSERT INTO orders VALUES (?, ?, '2026-01-01')", [(i, i * 1.5) for i in range(1_000)])
+    db.executemany("INSERT INTO orders VALUES (?, ?, '2026-01-01')", [(i, i * 1.5) for i in range(100)])
     db.commit()
     db.close()
     (folder / "floor.py").write_text(FLOOR)
@@ -101,8 +101,9 @@ def main() -> int:
                 f"floor {floor:.3f} s, {floor_peak:.0f} MB; ratio {ours / floor:.1f}x; at most {most} s"
             )
             met &= ours <= most and (count > 1 or peak <= 45)
-        check = f"import sys; from handlers.local.cli import main; main({['--project', str(Path(temporary) / '1'), 'alert', 'run', 'alert-0']!r})"
-        code = check + "; print(sorted(m for m in ('duckdb', 'sqlglot', 'pydantic', 'sqlalchemy') if m in sys.modules))"
+        arguments = ["--project", str(Path(temporary) / "1"), "alert", "run", "alert-0"]
+        code = f"import sys; from handlers.local.cli import main; main({arguments!r})"
+        code += "; print(sorted(m for m in ('duckdb', 'sqlglot', 'pydantic', 'sqlalchemy') if m in sys.modules))"
         loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
         heavy = loaded.stdout.strip().splitlines()[-1]
         print(f"heavy modules imported by a cold alert: {heavy}")

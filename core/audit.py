@@ -18,6 +18,7 @@ from typing import Any
 from core.errors import Internal, StateConflict
 from core.ports import ABSENT, Item, Put, Store
 
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 GENESIS = "0" * 64
 HEAD = "~head"  # sorts behind all numbers
 _ATTEMPTS = 50
@@ -119,8 +120,7 @@ class Audit:
 
 def digest(record: Mapping[str, Any]) -> str:
     """SHA-256 over canonical JSON (sorted keys, no spaces)."""
-    text = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_canonical(record).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _partition(tenant: str) -> str:

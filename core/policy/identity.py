@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import time
 from collections.abc import Callable, Mapping
 
@@ -14,10 +15,14 @@ from core.project import PrincipalConfig
 
 SECRET = "secret:"  # noqa: S105
 REFRESH_S = 60.0
+RETRY_S = 2.0
 
 
 class Identities:
-    """``principals`` of a project. A rotated key is picked up within a minute, or at once when a known one fails."""
+    """``principals`` of a project. A rotated key is picked up within seconds: an unknown key makes all be read again.
+
+    That is done at most every few seconds, for anybody can send unknown keys.
+    """
 
     def __init__(
         self,
@@ -32,9 +37,10 @@ class Identities:
         self._read_at = float("-inf")
 
     def by_key(self, bearer: str) -> Principal:
-        """Raises Unauthenticated, with one text for every reason; ConfigInvalid where a key's secret is missing."""
+        """Raises Unauthenticated, with one text for every reason; the secret manager's error where it does not answer."""
         wanted = _digest(bearer)
-        if not bearer or self._now() - self._read_at > REFRESH_S or wanted not in self._digests:
+        age = self._now() - self._read_at
+        if bearer and (age > REFRESH_S or (wanted not in self._digests and age > RETRY_S)):
             self._read()
         for known, name in self._digests.items():
             if hmac.compare_digest(known, wanted):
@@ -52,7 +58,12 @@ class Identities:
                 raise ConfigInvalid(
                     f"principals.{name}.key has to be a reference such as secret:{name}_key.", key="key"
                 )
-            value = self._secrets.get(config.key.removeprefix(SECRET))
+            try:
+                value = self._secrets.get(config.key.removeprefix(SECRET))
+            except ConfigInvalid as error:
+                # One principal's missing key must not lock the others out, nor be told to a stranger.
+                logging.getLogger("omni.identity").warning("principal %s has no key: %s", name, error.message)
+                continue
             if value:
                 digests[_digest(value)] = name
         self._digests = digests

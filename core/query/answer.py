@@ -8,8 +8,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from core.deadline import Deadline
@@ -138,7 +139,7 @@ class Answering:
             self._ledger.fetched(table, now, 0.0, False)
         types = planned.types or tuple(kind or '"NULL"' for _, kind in result.columns)
         columns = [(name, kind) for (name, _), kind in zip(result.columns, types, strict=True)]
-        return self._answer(columns, _with_decimals(result.rows, planned.decimals), frozenset())
+        return self._answer(columns, _as_typed(result.rows, planned), frozenset())
 
     def _from_engine(self, planned: Plan) -> Answer:
         from core.policy.gate import permit
@@ -251,8 +252,21 @@ class Answering:
         return explain.of_scans(planned, permit(planned.scans, self._ask.principal), sql, why_scans, self._catalog)
 
 
-def _with_decimals(rows: Sequence[tuple[Any, ...]], decimals: Mapping[int, str]) -> Sequence[tuple[Any, ...]]:
-    """Decimal constants of the query as themselves: a database without decimals returned them as floats."""
-    if not decimals:
+def _as_typed(rows: Sequence[tuple[Any, ...]], planned: Prepared) -> Sequence[tuple[Any, ...]]:
+    """Values that SQLite has no type for as themselves: dates and times came as ISO text, decimals as floats."""
+    readers: dict[int, Callable[[Any], Any]] = {}
+    for index, kind in enumerate(planned.types):
+        if kind in _FROM_ISO:
+            readers[index] = _FROM_ISO[kind]
+    for index, text in planned.decimals.items():
+        readers[index] = partial(_constant, Decimal(text))
+    if not readers:
         return rows
-    return [tuple(Decimal(decimals[i]) if i in decimals else v for i, v in enumerate(row)) for row in rows]
+    return [tuple(v if v is None or i not in readers else readers[i](v) for i, v in enumerate(row)) for row in rows]
+
+
+def _constant(value: Decimal, _: Any) -> Decimal:
+    return value
+
+
+_FROM_ISO: Mapping[str, Callable[[Any], Any]] = {"DATE": date.fromisoformat, "TIMESTAMP": datetime.fromisoformat}

@@ -75,7 +75,7 @@ def _plan(
     dialect = statement.dialect if raw else "sqlite"
     masked: list[str] = []
     for b in bound:
-        masked += _replace_table(b, dialect, raw=raw)
+        masked += _replace_table(b, dialect, None if raw else statement.names)
     moments = [] if raw else portable.translate(statement.tree)
     return Prepared(
         source=source,
@@ -90,14 +90,18 @@ def _plan(
     )
 
 
-def _replace_table(bound: BoundRef, dialect: str, *, raw: bool) -> list[str]:
+def _replace_table(bound: BoundRef, dialect: str, names: frozenset[str] | None) -> list[str]:
+    """Put the permitted derived table in the reference's place; returns its masked columns.
+
+    ``names``: columns the query could mention, each as its declared type; None: all columns as they are stored.
+    """
     node, visible = bound.ref.node, bound.visible
     alias = exp.TableAlias(this=exp.to_identifier(bound.ref.alias, quoted=True))
     decision = visible.decision
-    if raw and not decision.masks and not decision.restricts_rows:
+    if names is None and not decision.masks and not decision.restricts_rows:
         node.replace(exp.Table(**{**_table_args(visible.origin), "alias": node.args.get("alias") or alias}))
         return []
-    derived = derived_table(visible, dialect, raw=raw)
+    derived = derived_table(visible, dialect, names)
     replacement = exp.Subquery(this=derived, alias=node.args.get("alias") or alias)
     for arg in ("joins", "pivots", "sample"):
         if node.args.get(arg):
@@ -114,18 +118,20 @@ def _table_args(table: Table) -> dict[str, exp.Identifier]:
     return args
 
 
-def derived_table(visible: Visible, dialect: str, *, raw: bool) -> exp.Select:
+def derived_table(visible: Visible, dialect: str, names: frozenset[str] | None) -> exp.Select:
     """``SELECT permitted columns FROM table WHERE permitted rows`` with a fence behind it."""
     columns: list[exp.Expr] = []
     for column in visible.table.columns:
         name = exp.column(column.name, quoted=True)
         if column.name.lower() in visible.decision.masks:
             columns.append(exp.alias_(exp.Null(), column.name, quoted=True))
-        elif raw:
+        elif names is None:
             columns.append(name)
-        else:
+        elif column.name.lower() in names:
             columns.append(exp.alias_(portable.guarded(name, column.type), column.name, quoted=True))
-    query = exp.select(*columns).from_(exp.Table(**_table_args(visible.origin)))
+    query = exp.select(*(columns or [exp.alias_(exp.Null(), "omni_none")])).from_(
+        exp.Table(**_table_args(visible.origin))
+    )
     if visible.decision.restricts_rows:
         query = query.where(condition.tree(visible.decision.rows, visible.origin))
         if dialect == "sqlite":

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from sqlglot import exp
 
@@ -71,7 +71,14 @@ class Output:
     decimals: dict[int, str]
 
 
-_TYPES = {"int": "BIGINT", "float": "DOUBLE", "text": "VARCHAR", "null": "INTEGER"}
+_TYPES = {
+    "int": "BIGINT",
+    "float": "DOUBLE",
+    "text": "VARCHAR",
+    "null": "INTEGER",
+    "date": "DATE",
+    "moment": "TIMESTAMP",
+}
 
 
 def check(tree: exp.Query, tables: Mapping[int, tuple[str, Table]]) -> tuple[str, Output | None]:
@@ -124,7 +131,7 @@ def _check_select(tree: exp.Select, scope: _Scope) -> Output:
             digits = inner.find(exp.Literal)
             scale = len(digits.name.partition(".")[2]) if digits is not None else 0
             types.append(f"DECIMAL({len(digits.name) - 1 if digits is not None else 18},{scale})")
-        elif kind not in ("int", "float", "text", "null"):
+        elif kind not in _TYPES or (kind in ("date", "moment") and constant_moment(inner) is not None):
             raise NotPortableError(f"an output column is of kind {kind}")
         else:
             types.append(_TYPES[kind])
@@ -295,7 +302,7 @@ def _aggregate(node: exp.AggFunc, scope: _Scope) -> Kind:
         raise NotPortableError("an aggregate stands in an aggregate")
     kind = kind_of(inner, scope)
     if isinstance(node, exp.Min | exp.Max):
-        if kind not in ("int", "float", "text"):
+        if kind not in ("int", "float", "text", "date", "moment"):
             raise NotPortableError(f"it takes MIN or MAX of kind {kind}")
         return kind
     if kind not in ("int", "float"):
@@ -352,6 +359,11 @@ class Moment:
     value: int
     asked: bool = False
 
+    def iso(self) -> str:
+        if self.kind == "day":
+            return date.fromordinal(self.value).isoformat()
+        return (_EPOCH + timedelta(microseconds=self.value)).isoformat(sep=" ")
+
 
 def constant_moment(node: exp.Expr) -> Moment | None:
     """The constant that ``node`` is: a DATE or TIMESTAMP literal, a DATE plus or minus whole days; or None."""
@@ -385,16 +397,21 @@ def _literal_moment(node: exp.Cast) -> Moment | None:
 # ── how it is written there ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def guarded(column: exp.Column, column_type: str) -> exp.Expr:
-    """The column as its declared type: numbers and texts as they are, dates and moments as numbers, else an error.
+_ISO_DAY = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
+_ISO_MOMENT = f"{_ISO_DAY} [0-9][0-9]:[0-9][0-9]:[0-9][0-9]"
 
-    The functions omni_* are registered on every connection by the SQLite source.
+
+def guarded(column: exp.Column, column_type: str) -> exp.Expr:
+    """The column as its declared type: numbers and texts as they are, dates and moments as ISO text, else an error.
+
+    ISO texts of one form sort and compare as what they mean. The functions omni_* (registered on every connection by
+    the SQLite source) see only values of another form, for a function of ours costs much more than one of SQLite's.
     """
     kind = _COLUMN_KINDS.get(column_type.upper(), "")
     if kind == "date":
-        return exp.Anonymous(this="omni_date", expressions=[column])
+        return _canonical(column, _ISO_DAY, "date", "omni_date")
     if kind == "moment":
-        return exp.Anonymous(this="omni_timestamp", expressions=[column])
+        return _canonical(column, _ISO_MOMENT, "datetime", "omni_timestamp")
     stored = {"int": ("integer",), "float": ("real", "integer"), "text": ("text",)}.get(kind)
     if stored is None:
         return column
@@ -403,15 +420,20 @@ def guarded(column: exp.Column, column_type: str) -> exp.Expr:
     value: exp.Expr = column.copy()
     if kind == "float":
         value = exp.cast(value, "REAL", dialect="sqlite")
-    return (
-        exp.Case()
-        .when(fits, value)
-        .else_(exp.Anonymous(this="omni_misfit", expressions=[exp.Literal.string(column.name)]))
-    )
+    misfit = exp.Anonymous(this="omni_misfit", expressions=[exp.Literal.string(column.name)])
+    return exp.Case().when(fits, value).else_(misfit)
+
+
+def _canonical(column: exp.Column, pattern: str, check: str, convert: str) -> exp.Expr:
+    """The text itself where it has the one form and is a real date; what ``convert`` makes of it otherwise."""
+    form = exp.Glob(this=column.copy(), expression=exp.Literal.string(pattern))
+    same = exp.EQ(this=exp.Anonymous(this=check, expressions=[column.copy()]), expression=column.copy())
+    other = exp.Anonymous(this=convert, expressions=[column.copy()])
+    return exp.Case().when(exp.and_(form, same), column.copy()).else_(other)
 
 
 def translate(tree: exp.Query) -> list[str]:
-    """Rewrite date and timestamp constants as the numbers that ``guarded`` compares.
+    """Rewrite date and timestamp constants as the texts that ``guarded`` compares.
 
     Returns the names of the parameters that stand for the time of asking.
     """
@@ -426,6 +448,5 @@ def translate(tree: exp.Query) -> list[str]:
             asked.append(name)
             node.replace(exp.Placeholder(this=name))
         else:
-            literal: exp.Expr = exp.Literal.number(abs(moment.value))
-            node.replace(exp.Neg(this=literal) if moment.value < 0 else literal)
+            node.replace(exp.Literal.string(moment.iso()))
     return sorted(set(asked))

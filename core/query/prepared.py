@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -22,7 +22,6 @@ from core.stamp import stamp
 PARTITION = "plans"
 DAYS = 30
 NOW = "omni_now_"
-_EPOCH = datetime(1970, 1, 1)
 _CODE = (
     "query/allowed.py",
     "query/fragment.py",
@@ -35,6 +34,9 @@ _CODE = (
     "policy/grants.py",
     "source/sqlite_types.py",
 )
+
+
+_canonical = json.JSONEncoder(default=repr, sort_keys=True).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +57,8 @@ class Prepared:
     decimals: Mapping[int, str]
     schema: str
 
-    def params(self, now: datetime, timezone: str) -> dict[str, int]:
-        """Values of ``moments``: day numbers and microseconds of the local time."""
+    def params(self, now: datetime, timezone: str) -> dict[str, str]:
+        """Values of ``moments``: dates and times of the asker's zone, in the text form of ``iso``."""
         if not self.moments:
             return {}
         local = now.astimezone(ZoneInfo(timezone)).replace(tzinfo=None)
@@ -64,17 +66,16 @@ class Prepared:
 
 
 def moment_name(kind: str, offset: int) -> str:
-    """``omni_now_day_m1``: one day before today; ``omni_now_moment_p0``: the local time in microseconds."""
+    """``omni_now_day_m1``: one day before today; ``omni_now_moment_p0``: the local time."""
     return f"{NOW}{kind}_{'m' if offset < 0 else 'p'}{abs(offset)}"
 
 
-def moment_value(name: str, local: datetime) -> int:
+def moment_value(name: str, local: datetime) -> str:
     kind, _, offset = name.removeprefix(NOW).rpartition("_")
-    shift = -int(offset[1:]) if offset[0] == "m" else int(offset[1:])
-    if kind == "day":
-        return local.toordinal() + shift
-    delta = local - _EPOCH
-    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds + shift
+    if kind == "moment":
+        return local.isoformat(sep=" ")
+    days = -int(offset[1:]) if offset[0] == "m" else int(offset[1:])
+    return (local.date() + timedelta(days=days)).isoformat()
 
 
 def key_of(ask: Ask, project_digest: str) -> str:
@@ -93,7 +94,7 @@ def key_of(ask: Ask, project_digest: str) -> str:
         who.tenant,
         dict(who.attributes),
     ]
-    return hashlib.sha256(json.dumps(parts, default=repr, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(_canonical(parts).encode()).hexdigest()
 
 
 class PlanCache:

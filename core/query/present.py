@@ -6,7 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -58,13 +58,17 @@ def to_dict(answer: Answer) -> dict[str, Any]:
         "complete": answer.complete,
         "warnings": list(answer.warnings),
         "freshness": {
-            table: {"fetched_at": f.fetched_at.isoformat(), "age_ms": round(f.age_ms, 1), "from_cache": f.from_cache}
+            table: {"fetched_at": _utc(f.fetched_at), "age_ms": round(f.age_ms, 1), "from_cache": f.from_cache}
             for table, f in sorted(answer.freshness.items())
         },
         "stats": dict(answer.stats),
         "masked": list(answer.masked),
         "trace_id": answer.trace_id,
     }
+
+
+def _utc(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def to_json(answer: Answer) -> bytes:

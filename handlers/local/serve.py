@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 from core.errors import ConfigInvalid
 from handlers.http import HttpRequest, respond
 from handlers.local.cli_common import open_app
+from handlers.metrics import Metrics
 
 MAX_BODY = 1_000_001
 IDLE_S = 30.0
@@ -26,6 +27,7 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
     timeout = IDLE_S
     app: Any = None
+    metrics: Any = None
 
     def _serve(self) -> None:
         body = self._body()
@@ -39,7 +41,7 @@ class _Handler(BaseHTTPRequestHandler):
             dict(parse_qsl(parts.query, keep_blank_values=True)),
             body,
         )
-        response = respond(self.app, request, time_left_s=None)
+        response = respond(self.app, request, time_left_s=None, metrics=self.metrics)
         self.send_response(response.status)
         for name, value in response.headers.items():
             self.send_header(name, value)
@@ -76,7 +78,7 @@ def serve(options: argparse.Namespace) -> int:
     from handlers.local.scheduler import Scheduler
 
     app = open_app(options)
-    handler = type("Handler", (_Handler,), {"app": app})
+    handler = type("Handler", (_Handler,), {"app": app, "metrics": Metrics()})
     try:
         server = _Server((options.host, options.port), handler)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""State in one SQLite file, shared by threads and processes of one machine: a write that returned survives kill -9."""
+"""State in one SQLite file, safe for threads and processes, kept once a write has returned whatever kills them."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ CREATE TABLE items (
 ) WITHOUT ROWID;
 CREATE INDEX items_expiring ON items (expires) WHERE expires IS NOT NULL;
 """
+_compact = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode  # json.dumps would make one each time
 _LIVE = "(expires IS NULL OR expires > ?)"
 _GET = f"SELECT version, body, expires FROM items WHERE partition = ? AND key = ? AND {_LIVE}"  # noqa: S608 constants
 _RANGE = f"SELECT key, version, body, expires FROM items WHERE partition = ? AND key >= ? AND {_LIVE}"  # noqa: S608
@@ -130,7 +131,7 @@ class LocalStore:
 def _encoded(partition: str, change: Change) -> str:
     if isinstance(change, Delete):
         return ""
-    text = json.dumps(change.body, separators=(",", ":"), allow_nan=False)
+    text = _compact(change.body)
     if len(text) > MAX_BODY and (size := _utf8_size(change.body)) > MAX_BODY:
         raise ResourceLimit(
             f"The state {partition}/{change.key} would take {size:,} bytes; at most {MAX_BODY:,} can be stored.",

@@ -33,7 +33,7 @@ SELECT a AS x, s AS z FROM t WHERE s = 'x' OR s IS NULL ORDER BY a, s
 SELECT s AS k, count(*) AS n FROM t GROUP BY s ORDER BY s
 SELECT s, sum(a) AS n FROM t GROUP BY s HAVING count(*) > 1 ORDER BY s
 SELECT CASE WHEN sum(a) > 3 THEN 'ALERT' ELSE 'OK' END AS status, sum(a) AS actual_value, 3 AS threshold FROM t
-SELECT CASE WHEN avg(f) > 1.5 THEN 'ALERT' WHEN avg(f) IS NULL THEN 'WARN' ELSE 'OK' END AS status, 1.5 AS threshold FROM t
+SELECT CASE WHEN avg(f) > 1.5 THEN 'ALERT' ELSE 'OK' END AS status, 1.5 AS threshold FROM t
 SELECT count(*) AS n FROM t WHERE d = DATE '2026-03-02'
 SELECT count(*) AS n FROM t WHERE d = current_date - 1
 SELECT count(*) AS n FROM t WHERE d > current_date - 7 AND d <= current_date
@@ -49,6 +49,9 @@ SELECT x.a AS p, y.a AS q FROM t x JOIN t y ON x.a = y.a ORDER BY p, q
 SELECT x.s AS p, u.v AS q FROM t x LEFT JOIN u ON u.k = x.s ORDER BY p, q
 SELECT u.k, count(x.a) AS n FROM u LEFT JOIN t x ON x.s = u.k AND x.a > 1 GROUP BY u.k ORDER BY u.k
 SELECT DISTINCT s FROM t ORDER BY s
+SELECT d AS x, w AS y, count(*) AS k FROM t GROUP BY d, w ORDER BY d, w
+SELECT min(d) AS x, max(w) AS y FROM t
+SELECT count(*) AS k FROM t WHERE w > TIMESTAMP '2026-03-01 12:00:00.5'
 SELECT sum(a) AS s FROM t WHERE a > 100
 SELECT min(s) AS l, max(s) AS h FROM t
 SELECT a FROM t LIMIT 2
@@ -106,7 +109,8 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[App, App]:
     folder: Path = tmp_path_factory.mktemp("pushdown")
     (folder / "policies").mkdir()
     (folder / "omni.yaml").write_text(
-        'version: 1\nsources: {shop: {connector: sqlite, url: "sqlite:///shop.db"}}\ndefaults: {timezone: Europe/Berlin}\n'
+        'version: 1\nsources: {shop: {connector: sqlite, url: "sqlite:///shop.db"}}\n'
+        "defaults: {timezone: Europe/Berlin}\n"
     )
     (folder / "policies" / "all.yaml").write_text('table: "*"\nrows: [{roles: [admin]}]\n')
     with sqlite3.connect(folder / "shop.db") as db:
