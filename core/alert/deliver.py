@@ -26,7 +26,8 @@ MAX_RETRY_AFTER_S = 3600.0
 _log = logging.getLogger("omni.alert")
 
 Send = Callable[[dict[str, Any], str, Deadline], object]
-"""Hands one message (an event with ``id`` and ``channel``) to a channel, or raises an Error.
+"""Hands one message (an event with ``id`` and ``channel``) to a channel, or raises an Error. A ``detail`` of what it
+returns goes into the history.
 
 Given up at once: errors that are not retryable and not the caller's (a bad setting may be mended meanwhile).
 """
@@ -112,10 +113,10 @@ class Delivery:
         m.progress["status"] = "sending"
         m.progress["attempts"] += 1
         claim.settle([m], [], hold=self._send_s)
-        error = self._attempt(m)
+        error, detail = self._attempt(m)
         now = self._clock()
         if error is None:
-            record = [_record(m, "sent", now)]
+            record = [{**_record(m, "sent", now), "detail": detail}]
             m.progress.clear()
             done.delivered += 1
         elif self._given_up(m, error):
@@ -129,17 +130,18 @@ class Delivery:
         more = not last or (not m.progress and any(o.stream == m.stream and o.progress for o in claim.view.owed()))
         claim.settle([m], record, hold=0.0 if more else None)
 
-    def _attempt(self, m: Owed) -> Error | None:
+    def _attempt(self, m: Owed) -> tuple[Error | None, str]:
+        """What went wrong, and what the channel said."""
         message = {k: v for k, v in m.event.items() if k not in ("to", "tell", "over")}
         message.update(id=message_id(m.event, m.channel), channel=m.channel)
         try:
-            self._send(message, m.channel, Deadline(self._send_s))
+            result = self._send(message, m.channel, Deadline(self._send_s))
         except Error as error:
-            return error
+            return error, ""
         except Exception as error:  # noqa: BLE001 a defect in a channel must not keep the others from being told
             log_defect(f"sending {message['id']}", error)
-            return Internal(f"Sending failed with an unexpected {type(error).__name__}; the log says where.")
-        return None
+            return Internal(f"Sending failed with an unexpected {type(error).__name__}; the log says where."), ""
+        return None, str(getattr(result, "detail", ""))[:500]
 
     def _given_up(self, m: Owed, error: Error) -> bool:
         permanent = not error.retryable and not isinstance(error, CallerError | Internal)

@@ -3,7 +3,8 @@
 Records (JSON-ready) have ``kind`` and ``at``:
     run       slot, outcome, counts {state: n}, actual_value, threshold (of the only instance), events [ids], error?
     missed    count, first, last
-    delivery  id, channel, alert kind ``about``, status sent | dead | silenced | superseded, attempts, error?
+    delivery  id, channel, alert kind ``about``, status sent | dead | silenced | superseded, attempts,
+              detail? (what the channel said), error?, event? (of a dead one, whole)
     silence   until, because, by · unsilence  by
 """
 

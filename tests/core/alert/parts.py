@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 from core.alert.run import Watcher
@@ -88,13 +89,15 @@ class Receiver:
     def __init__(self) -> None:
         self.messages: list[dict[str, Any]] = []
         self.fails: dict[str, list[Exception]] = {}
+        self.detail = ""
 
-    def __call__(self, message: dict[str, Any], channel: str, deadline: Deadline) -> None:
+    def __call__(self, message: dict[str, Any], channel: str, deadline: Deadline) -> SimpleNamespace:
         assert message["channel"] == channel
         assert deadline.left() > 0
         if self.fails.get(channel):
             raise self.fails[channel].pop(0)
         self.messages.append(json.loads(json.dumps(message)))
+        return SimpleNamespace(detail=self.detail)
 
     def told(self) -> list[tuple[str, str]]:
         """(kind, channel) of every message so far."""

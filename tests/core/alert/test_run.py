@@ -747,6 +747,14 @@ def test_history_is_newest_first_and_bounded() -> None:
     assert world.watcher.history("never") == []
 
 
+def test_what_a_channel_said_is_on_record() -> None:
+    world = World()
+    world.says = ALERT
+    world.receiver.detail = "SMTP 250; refused for good: bob@example.com"
+    world.run(rule())
+    assert world.watcher.history("revenue", 1)[0]["detail"] == "SMTP 250; refused for good: bob@example.com"
+
+
 def test_history_expires() -> None:
     world = World()
     of = rule(schedule=None)
