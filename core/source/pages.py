@@ -58,7 +58,8 @@ class RestSource:
         schema = schema_of(columns)
         reader = Reader(self.name, self.connector, table, tuple(by_name[name] for name, _ in columns), schema)
         opening = first(self.spec, table, scan, self._base_url)
-        walk = _Walk(self, reader, scan, fetching, opening.limit, deque(_Step(r) for r in opening.requests))
+        steps = deque(_Step(r) for r in opening.requests)
+        walk = _Walk(self, reader, scan, fetching, opening.limit, steps, seen={r.url for r in opening.requests})
         return Stream(schema, walk.batches())
 
     def send(self, request: Request, fetching: Fetching) -> Response:

@@ -152,7 +152,7 @@ def _total(paging: Paging, body: Any) -> int | None:
 
 def _by_cursor(paging: Paging, url: str, body: Any, where: str) -> Following:
     cursor = at(body, paging.cursor)
-    if cursor in (None, "", False):
+    if cursor is None or cursor is False or cursor == "":
         return END
     if not isinstance(cursor, str | int):
         raise SourceError(f"{where}: the next cursor is neither a text nor a number.", target=where)

@@ -113,7 +113,7 @@ class Recorded:
     def _note(self, kind: str, owner: str, body: dict[str, Any]) -> None:
         if any(k not in body for k in _NEEDED[kind]):
             return
-        identity = body["sha"] if kind == "commits" else body["id"] if kind == "repos" else body["number"]
+        identity = body[{"commits": "sha", "repos": "full_name"}.get(kind, "number")]
         rows = self.lists[MOVED.get(owner, owner), kind]
         old = rows.get(identity)
         if old is None or _when(body) >= _when(old):
@@ -135,7 +135,7 @@ class Recorded:
     def _whole(self, path: str, query: dict[str, str], url: str) -> tuple[int, dict[str, str], bytes] | None:
         found = _LISTS.fullmatch(path)
         if found is None:
-            return None
+            return self._one(path)
         owner = found[4] or f"{found[1]}/{found[2]}"
         rows = self.lists.get((MOVED.get(owner, owner), found[5] or found[3]))
         if rows is None:
@@ -152,6 +152,14 @@ class Recorded:
         if links:
             headers["link"] = links
         return 200, headers, json.dumps(items[(page - 1) * size : page * size]).encode()
+
+    def _one(self, path: str) -> tuple[int, dict[str, str], bytes] | None:
+        """A repository that was recorded as a part of other answers only."""
+        _, _, name = path.partition("/repos/")
+        for full_name, body in self.lists.get((name.partition("/")[0], "repos"), {}).items():
+            if full_name.lower() == name:
+                return 200, {"content-type": "application/json; charset=utf-8"}, json.dumps(body).encode()
+        return None
 
 
 _KEPT = frozenset(
