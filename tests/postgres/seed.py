@@ -38,6 +38,7 @@ CREATE TABLE huge (id int PRIMARY KEY, team text, loose numeric);
 INSERT INTO huge VALUES (1, 'a', 1.5), (2, 'b', ('1e' || 400)::numeric), (3, 'a', NULL);
 CREATE TABLE dates (id int PRIMARY KEY, team text, born date);
 INSERT INTO dates VALUES (1, 'a', '2024-01-01'), (2, 'b', 'infinity'), (3, 'b', '0044-03-15 BC');
+CREATE SEQUENCE counter;
 CREATE SCHEMA sales;
 CREATE TABLE sales.orders (id int, total numeric(10, 2));
 INSERT INTO sales.orders SELECT g, g * 1.25 FROM generate_series(1, 25000) g;

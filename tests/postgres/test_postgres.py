@@ -121,6 +121,7 @@ def test_a_hidden_row_cannot_cause_an_error(source: PostgresSource) -> None:
     mine = Compare("team", "=", "a")
     assert rows(source, "huge", "id", "loose", where=mine) == [(1, 1.5), (3, None)]
     assert rows(source, "huge", "id", where=mine, narrow=(Compare("loose", ">", 1.0),)) == [(1,)]
+    assert rows(source, "huge", "id", where=Compare("loose", "<", 2.0)) == [(1,)]
     assert len(rows(source, "dates", where=mine)) == 1
     for name in ("huge", "dates"):
         with pytest.raises(SourceError) as caught:
@@ -182,7 +183,9 @@ def test_fragments(source: PostgresSource) -> None:
         "INSERT INTO sales.orders VALUES (0, 0)",
         "WITH gone AS (DELETE FROM sales.orders RETURNING *) SELECT * FROM gone",
         "CREATE TABLE x (a int)",
-        "SELECT nextval('s')",
+        "SELECT nextval('counter')",
+        "SELECT 1; COMMIT; DELETE FROM sales.orders; COMMIT",
+        "COMMIT",
         "SELECT set_config('transaction_read_only', 'off', false); DELETE FROM sales.orders",
     ],
 )
