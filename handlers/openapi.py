@@ -43,7 +43,7 @@ def _parameter(name: str, place: str, schema: dict[str, Any], description: str) 
 _TEXT = {"type": "string"}
 _COUNT = {"type": "integer", "minimum": 0}
 _FREE = {"type": "object", "additionalProperties": True}
-_CALLER = (400, 401, 413, 415)
+_CALLER = (400, 401, 413)
 _LATER = (403, 409, 422, 429, 502, 503, 504)
 
 _SCHEMAS: dict[str, Any] = {
@@ -108,7 +108,7 @@ _SCHEMAS: dict[str, Any] = {
 _STATUS_MEANS = {
     400: "The request is wrong.", 401: "No identity, or one that does not verify.",
     403: "Not allowed, or not there.", 404: "There is nothing of that name.",
-    409: "Another run holds it.", 413: "The body is over 1 MB.", 415: "The body is not JSON.",
+    409: "Another run holds it.", 413: "The body is over 1 MB.",
     422: "More rows, memory or calls than one request may use.", 429: "A quota is used up; see Retry-After.",
     500: "A defect of ours; the log has the cause under request_id.", 502: "A source failed.",
     503: "Only data older than allowed could be had.", 504: "A source did not answer in time.",

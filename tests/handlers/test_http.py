@@ -87,10 +87,10 @@ def test_a_body_that_does_not_fit_is_told_why(body: Any, says: str) -> None:
 
 def test_a_body_of_another_kind_or_over_a_megabyte_is_refused() -> None:
     app = FakeApp()
-    response = call(
-        app, "POST", "/v1/query", b"sql=1", headers={**ANN, "Content-Type": "application/x-www-form-urlencoded"}
-    )
-    assert (response.status, error(response)["code"]) == (415, "CONFIG_INVALID")
+    form = {**ANN, "Content-Type": "application/x-www-form-urlencoded"}
+    response = call(app, "POST", "/v1/query", b"sql=1", headers=form)
+    assert (response.status, error(response)["code"]) == (400, "CONFIG_INVALID")
+    assert call(app, "POST", "/v1/query", b'{"sql": "SELECT 1"}', headers=form).status == 200  # what `curl -d` sends
     exact = json.dumps({"sql": "x" * (MAX_BODY_BYTES - 11)}).encode()
     assert len(exact) == MAX_BODY_BYTES
     assert call(app, "POST", "/v1/query", exact).status == 200

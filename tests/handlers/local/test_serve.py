@@ -1,0 +1,131 @@
+"""`omni serve` as a process: answers over HTTP with a key, catches up a missed slot at start, ends on SIGTERM."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.ports import Put
+from handlers.local.store import LocalStore
+from tests.handlers.local.test_cli import ROOT, good
+
+KEY = "k-0123456789"
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMNI_SECRET_GUEST_KEY": KEY}
+    command = [sys.executable, "-m", "handlers.local.cli", "serve", "--port", str(port)]
+    process = subprocess.Popen(command, cwd=folder, env=env, stderr=subprocess.PIPE, text=True)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(200):
+            try:
+                urllib.request.urlopen(f"{url}/healthz", timeout=1).close()
+                break
+            except urllib.error.URLError:
+                assert process.poll() is None, process.stderr.read() if process.stderr else ""
+                time.sleep(0.05)
+        yield url, process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def call(url: str, *, key: str | None = KEY, body: Any = None, method: str | None = None) -> tuple[int, Any]:
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    data = json.dumps(body).encode() if body is not None else None
+    request = urllib.request.Request(url, data, headers, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=20) as response:
+            return response.status, json.loads(response.read() or b"null")
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read())
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    good("init", "p", cwd=tmp_path)
+    folder = tmp_path / "p"
+    text = (folder / "omni.yaml").read_text()
+    (folder / "omni.yaml").write_text(
+        text.replace("  local: {roles", '  guest: {roles: [viewer], key: "secret:guest_key"}\n  local: {roles')
+    )
+    return folder
+
+
+def test_http_answers_as_the_key_says_and_ends_on_sigterm(home: Path) -> None:
+    with serving(home) as (url, process):
+        status, answer = call(f"{url}/v1/query", body={"sql": "SELECT count(*) AS n FROM shop.orders"})
+        assert (status, answer["rows"]) == (200, [[3]])
+        status, answer = call(f"{url}/v1/query", body={"sql": "SELECT $a + 1 AS x", "params": {"a": 41}})
+        assert (status, answer["rows"]) == (200, [[42]])
+        assert call(f"{url}/v1/query", key=None, body={"sql": "SELECT 1"})[0] == 401
+        assert call(f"{url}/v1/query", key="wrong", body={"sql": "SELECT 1"})[0] == 401
+        assert call(f"{url}/v1/query", body={"sql": "DROP TABLE x"})[1]["error"]["code"] == "SQL_REJECTED"
+        assert call(f"{url}/v1/query", body={"sql": "SELECT * FROM shop.nothing"})[0] == 403
+        assert call(f"{url}/v1/query", body={"sq": "SELECT 1"})[0] == 400
+        assert [t["table"] for t in call(f"{url}/v1/tables")[1]["tables"]] == ["shop.customers", "shop.orders"]
+        assert call(f"{url}/v1/explain", body={"sql": "SELECT id FROM shop.orders"})[1]["rows_filtered"] == [
+            "shop.orders"
+        ]
+        assert call(f"{url}/v1/alerts")[0] == 403
+        assert call(f"{url}/nothing")[0] == 404
+        with urllib.request.urlopen(f"{url}/metrics", timeout=5) as metrics:
+            assert b"omni" in metrics.read()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    good("audit", "--verify", cwd=home)
+
+
+def test_a_slot_that_was_due_while_nobody_served_is_run_at_start(home: Path) -> None:
+    """A restart does not forget: the last slot ran, the process went away, the next came due meanwhile."""
+    path = home / "alerts" / "orders.yaml"
+    path.write_text(path.read_text().replace('"0 9 * * 1-5"', '"0 * * * *"').replace("Europe/Berlin", "UTC"))
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    if datetime.now(UTC) - hour < timedelta(seconds=90):
+        hour -= timedelta(hours=1)  # the sweep leaves the trigger a minute
+    earlier = hour - timedelta(hours=2)
+    good("alert", "run", "big-orders", "--slot", earlier.isoformat(), cwd=home)
+    # The alert is known since then, not since a moment ago: a sweep looks no further back.
+    store = LocalStore(home / ".omni" / "state.db")
+    store.write("alerts", [Put("big-orders", {"since": earlier.isoformat().replace("+00:00", "Z")})])
+    store.close()
+    with serving(home) as (_, process):
+        for _ in range(100):
+            status = json.loads(good("alert", "status", "big-orders", "--json", cwd=home).stdout)
+            if datetime.fromisoformat(status["slot"]) >= hour:
+                break
+            time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    assert datetime.fromisoformat(status["slot"]) >= hour
+
+
+def test_port_in_use_is_a_clear_error(home: Path) -> None:
+    from tests.handlers.local.test_cli import omni
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        done = omni("serve", "--port", str(taken.getsockname()[1]), cwd=home)
+    assert done.returncode == 2
+    assert "Choose another --port" in done.stderr
