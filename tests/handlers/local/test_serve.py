@@ -89,7 +89,8 @@ def test_http_answers_as_the_key_says_and_ends_on_sigterm(home: Path) -> None:
         ]
         assert call(f"{url}/v1/alerts")[0] == 403
         assert call(f"{url}/nothing")[0] == 404
-        with urllib.request.urlopen(f"{url}/metrics", timeout=5) as metrics:
+        scrape = urllib.request.Request(f"{url}/metrics", headers={"Authorization": f"Bearer {KEY}"})
+        with urllib.request.urlopen(scrape, timeout=5) as metrics:
             assert b"omni" in metrics.read()
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
