@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote_plus, urlencode, urljoin, urlsplit, urlunsplit
 
 from core.errors import SourceError
 from core.source.spec import Paging
@@ -113,7 +113,14 @@ def _numbered(paging: Paging, further: str, last: str) -> tuple[str, ...]:
     start_at, end_at = (n for n in numbers if n is not None)
     if not 0 < end_at - start_at + 1 <= MAX_PAGES:
         return ()
-    return tuple(with_params(further, **{name: n}) for n in range(start_at, end_at + 1))
+    return _series(further, name, range(start_at, end_at + 1))
+
+
+def _series(url: str, name: str, numbers: range) -> tuple[str, ...]:
+    """``url`` with ``name`` set to each number: taken apart once, for there may be thousands."""
+    bare = with_params(url, **{name: None})
+    mark = f"{bare}{'&' if '?' in bare else '?'}{quote_plus(name)}="
+    return tuple(f"{mark}{n}" for n in numbers)
 
 
 def _number(url: str, name: str) -> int | None:
@@ -129,8 +136,7 @@ def _by_page(paging: Paging, url: str, body: Any, rows: int, first: bool) -> Fol
     if first and total is not None:
         pages = -(-total // rows)
         last = paging.first_page + min(pages, MAX_PAGES) - 1
-        urls = tuple(with_params(url, **{paging.page_param: n}) for n in range(number + 1, last + 1))
-        return Following(urls, more=False)
+        return Following(_series(url, paging.page_param, range(number + 1, last + 1)), more=False)
     return Following((with_params(url, **{paging.page_param: number + 1}),))
 
 
@@ -140,8 +146,7 @@ def _by_offset(paging: Paging, url: str, body: Any, rows: int, first: bool) -> F
         return END
     total = _total(paging, body)
     if total is not None and first:
-        urls = tuple(with_params(url, **{paging.offset_param: n}) for n in range(offset + rows, total, rows))
-        return Following(urls, more=False)
+        return Following(_series(url, paging.offset_param, range(offset + rows, total, rows)), more=False)
     return Following((with_params(url, **{paging.offset_param: offset + rows}),))
 
 
