@@ -12,7 +12,7 @@ from typing import Protocol
 
 from core.deadline import Deadline
 from core.errors import EntitlementDenied, SqlRejected
-from core.model import EVERY_ROW, AllOf, AnyOf, Column, Compare, Condition, Principal, Scan, Table
+from core.model import EVERY_ROW, AllOf, AnyOf, Column, Compare, Condition, Principal, Scalar, Scan, Table
 from core.policy.grants import Decision, Mask, TablePolicy, decide
 from core.policy.mask import masked_type
 
@@ -139,6 +139,15 @@ def _as_seen(origin: Table, decision: Decision) -> Table:
 
 
 @dataclass(frozen=True, slots=True)
+class Lookup:
+    """A join on a required column: ``column`` is read for the values that ``other_column`` of ``other`` has."""
+
+    column: str
+    other: str
+    other_column: str
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedScan:
     """A scan as planned against the view. ``single_read``: the engine reads it once, so it may stay a stream."""
 
@@ -146,6 +155,7 @@ class PlannedScan:
     visible: Visible
     single_read: bool = True
     not_pushed: tuple[tuple[str, str], ...] = ()
+    lookup: Lookup | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +167,14 @@ class PermittedScan:
     masks: Mapping[str, Mask]
     single_read: bool
     restricted: bool
+    lookup: Lookup | None = None
+
+    def looked_up(self, keys: tuple[Scalar, ...]) -> PermittedScan:
+        """The same scan for these keys of its lookup, without those that no permitted row can have."""
+        if self.lookup is None:
+            raise AssertionError("a scan without a lookup takes no keys")
+        narrow = (*self.scan.narrow, *_allowed_values((Compare(self.lookup.column, "in", keys),), self.rows))
+        return replace(self, scan=replace(self.scan, narrow=narrow), lookup=None)
 
 
 _SEAL = object()
@@ -202,7 +220,7 @@ def _permit_scan(planned: PlannedScan) -> PermittedScan:
     needed = set(planned.scan.columns) | {c.name for name in columns_of(decision.rows) if (c := origin.column(name))}
     columns = tuple(c.name for c in origin.columns if c.name in needed)
     scan = replace(planned.scan, table=origin, columns=columns, narrow=narrow, limit=limit)
-    return PermittedScan(scan, decision.rows, masks, planned.single_read, decision.restricts_rows)
+    return PermittedScan(scan, decision.rows, masks, planned.single_read, decision.restricts_rows, planned.lookup)
 
 
 def columns_of(condition: Condition) -> set[str]:

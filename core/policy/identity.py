@@ -37,7 +37,7 @@ class Identities:
         self._read_at = float("-inf")
 
     def by_key(self, bearer: str) -> Principal:
-        """Raises Unauthenticated, with one text for every reason; the secret manager's error where it does not answer."""
+        """Raises Unauthenticated, with one text for every reason; the secret manager's own error where it fails."""
         wanted = _digest(bearer)
         age = self._now() - self._read_at
         if bearer and (age > REFRESH_S or (wanted not in self._digests and age > RETRY_S)):

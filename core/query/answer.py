@@ -21,8 +21,11 @@ from core.settings import Settings
 from core.source.base import Fetching, Fragment, Ledger, SqlSource
 
 if TYPE_CHECKING:
-    from core.policy.gate import View
+    from core.policy.gate import Permit, PermittedScan, View
+    from core.query.engine import Session
+    from core.query.fetch import Streams
     from core.query.plan import Plan
+    from core.query.sieve import Sieve
     from core.source.catalog import Catalog
 
 
@@ -144,7 +147,6 @@ class Answering:
     def _from_engine(self, planned: Plan) -> Answer:
         from core.policy.gate import permit
         from core.query import engine
-        from core.query.fetch import open_scans
         from core.query.sieve import Sieve
 
         sql = planned.engine_sql()
@@ -153,26 +155,13 @@ class Answering:
         self._masked = permitted.masked
         sieve = Sieve(self._salt() if permitted.masked else "")
         sources = {p.scan.table.source: self._catalog.source(p.scan.table.source) for p in permitted.scans}
-        scans = [(p.scan, p.rows) for p in permitted.scans]
-        with open_scans(scans, cast(Mapping[str, Any], sources), self._fetching()) as streams:
-            try:
-                tables = [
-                    engine.Table(p.scan.alias, sieve.apply(p, streams[p.scan.alias]), p.single_read)
-                    for p in permitted.scans
-                ]
-                columns, rows, complete = engine.run(
-                    sql,
-                    tables,
-                    deadline=self._deadline,
-                    limits=self._limits(engine),
-                    timezone=self._ask.timezone,
-                    row_limit=self._ask.row_limit,
-                    names={b.name: b.ref.alias for b in planned.bound},
-                )
-            except Error as error:
-                raise streams.error() or error from None
-            finally:
-                sieve.close()
+        names = {b.name: b.ref.alias for b in planned.bound}
+        with (
+            sieve,
+            engine.Session(self._deadline, self._limits(engine), self._ask.timezone, names) as session,
+            _Feed(permitted, cast(Mapping[str, Any], sources), self._fetching(), sieve, session) as feed,
+        ):
+            columns, rows, complete = feed.run(sql, self._ask.row_limit)
         hidden = frozenset(s for s in permitted.restricted_sources if cast(Any, sources[s]).kind != "sql")
         return self._answer(columns, rows, hidden, complete=complete, fetched=sieve.rows)
 
@@ -250,6 +239,55 @@ class Answering:
         sql = planned.engine_sql()
         engine.verify(sql, [b.name for b in planned.bound])
         return explain.of_scans(planned, permit(planned.scans, self._ask.principal), sql, why_scans, self._catalog)
+
+
+class _Feed:
+    """Gives the engine every permitted scan. All start at once, but those that look up keys of another."""
+
+    def __init__(
+        self,
+        permitted: Permit,
+        sources: Mapping[str, Any],
+        fetching: Fetching,
+        sieve: Sieve,
+        session: Session,
+    ) -> None:
+        self._permitted = permitted
+        self._sources = sources
+        self._fetching = fetching
+        self._sieve = sieve
+        self._session = session
+        self._opened: list[Streams] = []
+
+    def __enter__(self) -> _Feed:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for streams in self._opened:
+            streams.close()
+
+    def run(self, sql: str, row_limit: int | None) -> tuple[tuple[tuple[str, str], ...], list[tuple[Any, ...]], bool]:
+        """Read and run; where a stream failed, its own error is raised and not the engine's about it."""
+        scans, session = self._permitted.scans, self._session
+        try:
+            self._add([p for p in scans if p.lookup is None])
+            self._add([p.looked_up(session.keys(p.lookup.other, p.lookup.other_column)) for p in scans if p.lookup])
+            return session.run(sql, row_limit)
+        except Error as error:
+            failed = [cause for streams in self._opened if (cause := streams.error()) is not None]
+            raise (failed or [error])[0] from None
+
+    def _add(self, scans: Sequence[PermittedScan]) -> None:
+        from core.query.engine import Table
+        from core.query.fetch import open_scans
+
+        if not scans:
+            return
+        streams = open_scans([(p.scan, p.rows) for p in scans], self._sources, self._fetching)
+        self._opened.append(streams)
+        # Those that are read whole come first: a lookup needs them.
+        for p in sorted(scans, key=lambda p: p.single_read):
+            self._session.add(Table(p.scan.alias, self._sieve.apply(p, streams[p.scan.alias]), p.single_read))
 
 
 def _as_typed(rows: Sequence[tuple[Any, ...]], planned: Prepared) -> Sequence[tuple[Any, ...]]:

@@ -7,8 +7,9 @@ extension and no variable of this process.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,8 @@ from core.errors import Error, Internal, ResourceLimit, SourceError, SourceTimeo
 from core.query import allowed
 
 BATCH = 2_048
+MAX_KEYS = 100
+"""How many values of a join column another source is asked for, one chain of calls each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,39 +97,71 @@ def _verify_function(node: Mapping[str, Any]) -> None:
     raise SqlRejected(f"The function {name} is not on the list of functions that may be used.", function=name)
 
 
-def run(
-    sql: str,
-    tables: Sequence[Table],
-    *,
-    deadline: Deadline,
-    limits: Limits,
-    timezone: str,
-    row_limit: int | None = None,
-    names: Mapping[str, str] | None = None,
-) -> tuple[tuple[tuple[str, str], ...], list[tuple[Any, ...]], bool]:
-    """Run ``sql`` over ``tables``. Returns (columns, rows, complete); not complete only where ``row_limit`` cut.
+class Session:
+    """One locked database for one query. Use as a context manager: leaving closes it.
 
-    ``names``: fresh name -> name in the query, for messages. Raises the stream's own error where one failed;
-    SqlRejected (binding, conversion), ResourceLimit (memory, rows), SourceTimeout (the deadline).
+    ``names``: fresh name -> name in the query, for messages.
+    Its methods raise SqlRejected (binding, conversion), ResourceLimit (memory, rows) and SourceTimeout (the deadline);
+    where a stream failed, its own error is to be raised instead (``fetch.Streams.error``).
     """
-    connection = duckdb.connect(":memory:")
-    try:
-        _harden(connection, deadline, limits, timezone)
-        for table in tables:
-            connection.register(table.name if table.single_read else f"{table.name}_in", table.stream)
-        for table in tables:
-            if not table.single_read:
-                connection.execute(f'CREATE TEMP TABLE "{table.name}" AS FROM "{table.name}_in"')
-                connection.unregister(f"{table.name}_in")
-        connection.execute("SET lock_configuration=true")
-        connection.execute(sql)
-        columns = tuple((d[0], str(d[1])) for d in connection.description or ())
-        rows, complete = _rows(connection, limits, row_limit)
+
+    def __init__(self, deadline: Deadline, limits: Limits, timezone: str, names: Mapping[str, str]) -> None:
+        self._deadline = deadline
+        self._limits = limits
+        self._names = names
+        self._connection = duckdb.connect(":memory:")
+        with self._translated():
+            _harden(self._connection, deadline, limits, timezone)
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def add(self, table: Table) -> None:
+        """Make a stream readable under its name; one that is read more than once is read whole now."""
+        if table.single_read:
+            self._connection.register(table.name, table.stream)
+            return
+        with self._translated():
+            self._connection.register(f"{table.name}_in", table.stream)
+            self._connection.execute(f'CREATE TEMP TABLE "{table.name}" AS FROM "{table.name}_in"')
+            self._connection.unregister(f"{table.name}_in")
+
+    def keys(self, name: str, column: str) -> tuple[Any, ...]:
+        """The values of a column of a table that was read whole, without NULL; at most MAX_KEYS."""
+        quoted = column.replace('"', '""')
+        with self._translated():
+            rows = self._connection.execute(
+                f'SELECT DISTINCT "{quoted}" FROM "{name}" '  # noqa: S608 a quoted column of ours
+                f'WHERE "{quoted}" IS NOT NULL ORDER BY 1 LIMIT {MAX_KEYS + 1}'
+            ).fetchall()
+        if len(rows) > MAX_KEYS:
+            raise ResourceLimit(
+                f"The join would ask the other source for more than {MAX_KEYS} values of {column}. "
+                "Narrow this side with a predicate.",
+                max_keys=MAX_KEYS,
+            )
+        return tuple(row[0] for row in rows)
+
+    def run(
+        self, sql: str, row_limit: int | None = None
+    ) -> tuple[tuple[tuple[str, str], ...], list[tuple[Any, ...]], bool]:
+        """Run ``sql``: (columns, rows, complete); not complete only where ``row_limit`` cut."""
+        with self._translated():
+            self._connection.execute("SET lock_configuration=true")
+            self._connection.execute(sql)
+            columns = tuple((d[0], str(d[1])) for d in self._connection.description or ())
+            rows, complete = _rows(self._connection, self._limits, row_limit)
         return columns, rows, complete
-    except duckdb.Error as error:
-        raise _translate(error, deadline, names or {}) from None
-    finally:
-        connection.close()
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except duckdb.Error as error:
+            raise _translate(error, self._deadline, self._names) from None
 
 
 def _harden(connection: Any, deadline: Deadline, limits: Limits, timezone: str) -> None:

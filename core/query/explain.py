@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from core.model import Compare, Scan
@@ -29,8 +30,10 @@ def of_fragment(planned: Prepared, dialect: str) -> dict[str, Any]:
 
 def of_scans(planned: Plan, permitted: Permit, sql: str, why: str, catalog: Catalog) -> dict[str, Any]:
     """A query that the engine computes over scans."""
+    names = {b.name: b.ref.alias for b in planned.bound}
     scans = [
-        _scan(p, q, b.ref.alias, catalog) for p, q, b in zip(planned.scans, permitted.scans, planned.bound, strict=True)
+        _scan(p, q, b.ref.alias, catalog, names)
+        for p, q, b in zip(planned.scans, permitted.scans, planned.bound, strict=True)
     ]
     known = [s["calls"] for s in scans]
     return {
@@ -45,7 +48,9 @@ def of_scans(planned: Plan, permitted: Permit, sql: str, why: str, catalog: Cata
     }
 
 
-def _scan(planned: PlannedScan, permitted: PermittedScan, alias: str, catalog: Catalog) -> dict[str, Any]:
+def _scan(
+    planned: PlannedScan, permitted: PermittedScan, alias: str, catalog: Catalog, names: Mapping[str, str]
+) -> dict[str, Any]:
     scan = permitted.scan
     source = catalog.source(scan.table.source)
     kind = source.kind if source is not None else "unknown"
@@ -57,12 +62,19 @@ def _scan(planned: PlannedScan, permitted: PermittedScan, alias: str, catalog: C
         "not_pushed": [{"predicate": predicate, "why": why} for predicate, why in planned.not_pushed],
         "limit": scan.limit,
         "calls": _calls(scan, kind),
-        "calls_note": _calls_note(scan, kind),
+        "calls_note": _calls_note(scan, kind) if permitted.lookup is None else _lookup_note(permitted, names),
         "reads": "as a stream, stopping when the engine has enough"
         if permitted.single_read
         else "whole, kept in memory",
         "freshness": "live",
     }
+
+
+def _lookup_note(permitted: PermittedScan, names: Mapping[str, str]) -> str:
+    lookup = permitted.lookup
+    if lookup is None:
+        return ""
+    return f"one chain of pages for each {lookup.column} that {names[lookup.other]}.{lookup.other_column} has"
 
 
 def _calls(scan: Scan, kind: str) -> int | None:

@@ -67,6 +67,45 @@ def narrowings(statement: Statement, bound: Sequence[BoundRef]) -> dict[str, Nar
     return result
 
 
+@dataclass(frozen=True, slots=True)
+class JoinedColumns:
+    """``column`` of the reference ``name`` has to equal ``other_column`` of ``other`` in every row of the answer."""
+
+    name: str
+    column: str
+    other: str
+    other_column: str
+
+
+def equal_columns(statement: Statement, bound: Sequence[BoundRef]) -> list[JoinedColumns]:
+    """Equalities between columns of two references of one SELECT, by which the first may be narrowed to keys."""
+    by_node = {id(b.ref.node): b for b in bound}
+    found: list[JoinedColumns] = []
+    for select in statement.tree.find_all(exp.Select):
+        here = [b for node in _tables(select) if (b := by_node.get(id(node))) and not _renames_columns(node)]
+        for conjunct, readers in _conjuncts(select):
+            if not isinstance(conjunct, exp.EQ):
+                continue
+            sides = [_owner(conjunct.this, here), _owner(conjunct.expression, here)]
+            for one, other in (sides, sides[::-1]):
+                if one is None or other is None or one[0] is other[0]:
+                    continue
+                if readers is None or id(one[0].ref.node) in readers:
+                    found.append(JoinedColumns(one[0].name, one[1], other[0].name, other[1]))
+    return found
+
+
+def _owner(node: exp.Expr, here: Sequence[BoundRef]) -> tuple[BoundRef, str] | None:
+    if not isinstance(node, exp.Column) or not isinstance(node.this, exp.Identifier):
+        return None
+    owners = [
+        (b, column.name)
+        for b in here
+        if node.table.lower() in ("", b.ref.alias.lower()) and (column := b.visible.table.column(node.name)) is not None
+    ]
+    return owners[0] if len(owners) == 1 else None
+
+
 def _tables(select: exp.Select) -> Iterator[exp.Expr]:
     from_ = select.args.get("from_")
     if from_ is not None:

@@ -6,7 +6,7 @@ source that filters too little is slow and never wrong.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,8 +14,8 @@ from sqlglot import exp
 
 from core.errors import SqlRejected
 from core.model import Column, Compare, Scan
-from core.policy.gate import PlannedScan, View, Visible
-from core.query.narrow import Narrowing, narrowings
+from core.policy.gate import Lookup, PlannedScan, View, Visible
+from core.query.narrow import Narrowing, equal_columns, narrowings
 from core.query.parse import Ref, Statement
 
 SCAN_NAME = "__omni_"
@@ -68,22 +68,46 @@ def plan(statement: Statement, bound: Sequence[BoundRef]) -> Plan:
     _qualify(statement, bound)
     found = narrowings(statement, bound)
     limit = _pushable_limit(statement, bound)
-    scans = tuple(_scan(b, statement, found[b.name], limit) for b in bound)
+    lookups = _lookups(statement, bound, found)
+    read_first = {lookup.other for lookup in lookups.values()}
+    scans = []
+    for b in bound:
+        scan = _scan(b, statement, found[b.name], limit, lookups.get(b.name))
+        scans.append(replace(scan, single_read=False) if b.name in read_first else scan)
     for b in bound:
         _rename(b)
-    return Plan(statement.tree, tuple(bound), scans)
+    return Plan(statement.tree, tuple(bound), tuple(scans))
 
 
-def _scan(bound: BoundRef, statement: Statement, found: Narrowing, limit: int | None) -> PlannedScan:
+def _missing(bound: BoundRef, found: Narrowing) -> Column | None:
+    """The first column that the table cannot be read without and that no constant is given for."""
+    given = {n.column for n in found.narrow if n.op in ("=", "in")}
+    return next((c for c in bound.visible.table.columns if c.required and c.name not in given), None)
+
+
+def _lookups(statement: Statement, bound: Sequence[BoundRef], found: Mapping[str, Narrowing]) -> dict[str, Lookup]:
+    """Tables whose required column is joined with a column of a table that can be read by itself."""
+    missing = {b.name: column for b in bound if (column := _missing(b, found[b.name])) is not None}
+    lookups: dict[str, Lookup] = {}
+    for pair in equal_columns(statement, bound) if missing else []:
+        wanted = missing.get(pair.name)
+        if wanted is not None and wanted.name == pair.column and pair.other not in missing:
+            lookups.setdefault(pair.name, Lookup(pair.column, pair.other, pair.other_column))
+    return lookups
+
+
+def _scan(
+    bound: BoundRef, statement: Statement, found: Narrowing, limit: int | None, lookup: Lookup | None
+) -> PlannedScan:
     table = bound.visible.table
-    for column in table.columns:
-        if column.required and not any(n.column == column.name and n.op in ("=", "in") for n in found.narrow):
-            raise SqlRejected(
-                f"{table.full_name} needs {column.name} = '...' (or IN) in the query: its API cannot list all. "
-                f"{column.doc}".rstrip(),
-                table=table.full_name,
-                column=column.name,
-            )
+    column = _missing(bound, found)
+    if column is not None and lookup is None:
+        raise SqlRejected(
+            f"{table.full_name} needs {column.name} = '...' (or IN, or a join on it) in the query: its API cannot "
+            f"list all. {column.doc}".rstrip(),
+            table=table.full_name,
+            column=column.name,
+        )
     scan = Scan(
         alias=bound.name,
         table=table,
@@ -91,7 +115,8 @@ def _scan(bound: BoundRef, statement: Statement, found: Narrowing, limit: int | 
         narrow=_joined(found.narrow),
         limit=limit,
     )
-    return PlannedScan(scan, bound.visible, _single_read(bound.ref.node, statement), tuple(found.kept))
+    single_read = _single_read(bound.ref.node, statement)
+    return PlannedScan(scan, bound.visible, single_read, tuple(found.kept), lookup)
 
 
 def _joined(narrow: Sequence[Compare]) -> tuple[Compare, ...]:

@@ -94,7 +94,10 @@ class Sieve:
 
         return RecordBatchReader.from_batches(reader.schema, batches())
 
-    def close(self) -> None:
+    def __enter__(self) -> Sieve:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         for connection in self._connections:
             connection.close()
         self._connections.clear()
