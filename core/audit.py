@@ -46,12 +46,24 @@ class Audit:
     def append(self, tenant: str, record: Mapping[str, Any]) -> int:
         """Write one record; its sequence number. Raises the store's error: an ask without a record must not run."""
         with self._lock:
-            for attempt in range(_ATTEMPTS):
-                try:
-                    return self._append(tenant, record, fresh=attempt > 0)
-                except StateConflict:
-                    continue
-        raise Internal("The audit log is too busy to be written. Ask again.")
+            try:
+                return self._append(tenant, record, fresh=False)
+            except StateConflict:
+                return self._insist(tenant, record)
+
+    def _insist(self, tenant: str, record: Mapping[str, Any]) -> int:
+        """Others write too: again with the newest head, after a short random wait, until it is our turn."""
+        from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_attempt, wait_random
+
+        turns = Retrying(
+            retry=retry_if_exception_type(StateConflict),
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=wait_random(0, 0.02),
+        )
+        try:
+            return turns(self._append, tenant, record, fresh=True)
+        except RetryError:
+            raise Internal("The audit log is too busy to be written. Ask again.") from None
 
     def _append(self, tenant: str, record: Mapping[str, Any], *, fresh: bool) -> int:
         partition = _partition(tenant)

@@ -1,22 +1,20 @@
 """A row condition as a sqlglot tree: literals are nodes, never spliced text, and evaluating it can never fail.
 
-Used where rows are filtered in DuckDB and where a whole query runs inside a database.
+Used where rows are filtered in DuckDB and where a whole query runs inside a database. What a literal means beside a
+column is decided in ``source.literal``, as for the conditions that sources apply themselves.
 """
 
 from __future__ import annotations
 
-import re
-from datetime import date, datetime
-from decimal import Decimal, InvalidOperation
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any
 
 from sqlglot import exp
 
-from core.model import AllOf, AnyOf, Compare, Condition, Scalar, Table
+from core.model import AllOf, AnyOf, Compare, Condition, Table
+from core.source.literal import CANNOT, coerce
 
-_NUMBER = re.compile(
-    r"(TINYINT|SMALLINT|INTEGER|BIGINT|HUGEINT|U\w*INT\w*|FLOAT|DOUBLE|REAL|DECIMAL.*|NUMERIC.*|INT\d*)$", re.I
-)
-_TEXT = re.compile(r"(VARCHAR|TEXT|JSON|UUID|CHAR.*|STRING)$", re.I)
 _COMPARISONS: dict[str, type[exp.Binary]] = {
     "=": exp.EQ,
     "!=": exp.NEQ,
@@ -43,18 +41,21 @@ def _compare(compare: Compare, table: Table) -> exp.Expr:
     if column is None:
         return exp.Boolean(this=False)
     node = exp.column(column.name, quoted=True)
-    values = compare.value if isinstance(compare.value, tuple) else (compare.value,)
-    typed = [literal for value in values if (literal := typed_literal(value, column.type)) is not None]
+    given = compare.value if isinstance(compare.value, tuple) else (compare.value,)
+    values = [coerce(value, column.type.upper()) for value in given]
+    fitting = [literal(value) for value in values if value is not CANNOT]
     if compare.op == "in":
-        return exp.In(this=node, expressions=typed) if typed else exp.Boolean(this=False)
+        return exp.In(this=node, expressions=fitting) if fitting else exp.Boolean(this=False)
     if compare.op == "not in":
         known = exp.Not(this=exp.Is(this=node.copy(), expression=exp.Null()))
-        return exp.and_(known, exp.Not(this=exp.In(this=node, expressions=typed))) if typed else known
-    if not typed:
+        return exp.and_(known, exp.Not(this=exp.In(this=node, expressions=fitting))) if fitting else known
+    if isinstance(compare.value, tuple) or not fitting:
         return exp.Boolean(this=False)
     if compare.op in _COMPARISONS:
-        return _COMPARISONS[compare.op](this=node, expression=typed[0])
-    return _text_match(node, str(compare.value), compare.op) if _TEXT.match(column.type) else exp.Boolean(this=False)
+        return _COMPARISONS[compare.op](this=node, expression=fitting[0])
+    return (
+        _text_match(node, str(values[0]), compare.op) if column.type.upper() == "VARCHAR" else exp.Boolean(this=False)
+    )
 
 
 def _text_match(node: exp.Column, text: str, op: str) -> exp.Expr:
@@ -72,43 +73,20 @@ def _text_match(node: exp.Column, text: str, op: str) -> exp.Expr:
     return exp.EQ(this=part, expression=wanted)
 
 
-def typed_literal(value: Scalar, column_type: str) -> exp.Expr | None:
-    """``value`` as a literal of the column's type, or None where no value of that type equals it."""
-    if value is None:
-        return None
-    kind = column_type.upper()
-    if kind == "BOOLEAN":
-        return exp.Boolean(this=value) if isinstance(value, bool) else None
-    if _NUMBER.match(kind):
-        return _number(value)
-    if kind == "DATE" or kind.startswith("TIMESTAMP"):
-        return _moment(value, kind)
+def literal(value: Any) -> exp.Expr:
+    """A coerced value (``source.literal.coerce``) as a node of the type that it compares as."""
     if isinstance(value, bool):
-        return exp.Literal.string("true" if value else "false")
-    return exp.Literal.string(str(value)) if isinstance(value, str | int | float) else None
-
-
-def _number(value: Scalar) -> exp.Expr | None:
-    if isinstance(value, bool):
-        return None
-    try:
-        number = Decimal(str(value))
-    except InvalidOperation:
-        return None
-    if not number.is_finite():
-        return None
-    literal = exp.Literal.number(format(abs(number), "f"))
-    return exp.Neg(this=literal) if number < 0 else literal
-
-
-def _moment(value: Scalar, kind: str) -> exp.Expr | None:
-    if not isinstance(value, str):
-        return None
-    try:
-        if kind == "DATE":
-            text = date.fromisoformat(value).isoformat()
-        else:
-            text = datetime.fromisoformat(value).isoformat(sep=" ")
-    except ValueError:
-        return None
-    return exp.cast(exp.Literal.string(text), kind, dialect="duckdb")
+        return exp.Boolean(this=value)
+    if isinstance(value, int | float | Decimal):
+        if (isinstance(value, float) and value in (float("inf"), float("-inf"))) or value != value:
+            return exp.cast(exp.Literal.string(str(value)), "DOUBLE", dialect="duckdb")
+        number = exp.Literal.number(format(abs(Decimal(str(value))), "f"))
+        return exp.Neg(this=number) if value < 0 else number
+    if isinstance(value, datetime):
+        kind = "TIMESTAMPTZ" if value.tzinfo else "TIMESTAMP"
+        return exp.cast(exp.Literal.string(value.isoformat(sep=" ")), kind, dialect="duckdb")
+    if isinstance(value, date):
+        return exp.cast(exp.Literal.string(value.isoformat()), "DATE", dialect="duckdb")
+    if isinstance(value, time):
+        return exp.cast(exp.Literal.string(value.isoformat()), "TIME", dialect="duckdb")
+    return exp.Literal.string(str(value))

@@ -49,7 +49,8 @@ class Sieve:
 
         connection = duckdb.connect(":memory:", config={"threads": 1})
         self._connections.append(connection)
-        connection.execute("SET python_enable_replacements=false")
+        # A time without zone in a policy is UTC, as it is where a source filters by it.
+        connection.execute("SET python_enable_replacements=false; SET TimeZone='UTC'")
         statement = f"CREATE OR REPLACE TEMP TABLE permitted AS {self.sql(permitted)}"
 
         def chunk(batches: list[Any]) -> Any:
