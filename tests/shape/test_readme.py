@@ -27,7 +27,17 @@ def test_there_are_commands() -> None:
 
 @pytest.mark.xdist_group("readme")
 def test_every_command_runs_as_written(tmp_path: Path) -> None:
-    for name in ("Makefile", "requirements.lock", "pyproject.toml", ".venv", "samples", "tests", "core", "handlers", "infra"):
+    for name in (
+        "Makefile",
+        "requirements.lock",
+        "pyproject.toml",
+        ".venv",
+        "samples",
+        "tests",
+        "core",
+        "handlers",
+        "infra",
+    ):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "build").mkdir()
     if (ROOT / "build" / "replay").exists():
