@@ -1,4 +1,4 @@
-"""`make demo`: one question over three sources asked as two people, then the alerts, then the mail that one of them sent.
+"""`make demo`: one question over three sources asked as two people, the alerts, and the mail that one of them sent.
 
 Everything runs on this machine: SQLite, files, recorded GitHub traffic behind a local server, and a mail server that
 keeps what it gets. With GITHUB_TOKEN set, the same project asks the real API instead.
