@@ -159,6 +159,13 @@ def rule(name: str = "revenue", **changes: Any) -> Rule:
     return Rule(name, **facts)
 
 
+def hold(world: World, holder: str = "other") -> Callable[[], None]:
+    """Another process takes the alert; returns how it gives it back."""
+    other = world.another(NamedOwner(holder))
+    claim = other.outbox.claim(other.outbox.read("revenue"), 30.0)
+    return claim.release
+
+
 OK = answer(("OK", 1, 10))
 WARN = answer(("WARN", 11, 10))
 ALERT = answer(("ALERT", 20, 10))

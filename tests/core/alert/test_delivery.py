@@ -1,0 +1,141 @@
+"""What is owed: told in order, retried, given up; one failure never repeats or stops another."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.errors import ConfigInvalid, Internal, SourceError, SourceTimeout
+from core.model import DeliveryPolicy
+from tests.core.alert.parts import ALERT, OK, World, answer, rule
+
+
+class RefusedError(SourceError):
+    """What a channel says when it never will take the message."""
+
+    retryable = False
+
+
+def test_retries_wait_longer_and_longer_and_end() -> None:
+    world = World(delivery=DeliveryPolicy(attempts=5, first_retry=15.0, max_retry=60.0))
+    world.says = ALERT
+    world.receiver.fails["hook"] = [SourceTimeout("slow")] * 99
+    of = rule(schedule=None)
+    world.run(of)
+    tries = []
+    for second in range(1, 600):
+        world.pass_time(1)
+        before = len(world.receiver.fails["hook"])
+        world.watcher.drain("revenue")
+        if len(world.receiver.fails["hook"]) < before:
+            tries.append(second)
+    assert tries == [15, 45, 105, 165]
+    (dead,) = [r for r in world.watcher.history("revenue") if r["kind"] == "delivery"]
+    assert (dead["status"], dead["attempts"], dead["channel"]) == ("dead", 5, "hook")
+    assert dead["error"] == {"code": "SOURCE_TIMEOUT", "message": "slow"}
+    assert dead["event"]["kind"] == "firing"
+    assert world.watcher.status([of])[0]["owed"] == []
+
+
+def test_a_channel_that_says_when_is_asked_then() -> None:
+    world = World()
+    world.says = ALERT
+    world.receiver.fails["hook"] = [SourceTimeout("busy", retry_after_ms=300_000)]
+    world.run(rule(schedule=None))
+    world.pass_time(299)
+    assert world.watcher.drain("revenue") == {"delivered": 0, "dead": 0, "owed": 1}
+    world.pass_time(1)
+    assert world.watcher.drain("revenue")["delivered"] == 1
+
+
+def test_an_absurd_wait_is_cut() -> None:
+    world = World()
+    world.says = ALERT
+    world.receiver.fails["hook"] = [SourceTimeout("busy", retry_after_ms=10**12)]
+    world.run(rule(schedule=None))
+    world.pass_time(3600)
+    assert world.watcher.drain("revenue")["delivered"] == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "given_up"),
+    [
+        (RefusedError("410"), True),
+        (ConfigInvalid("the secret 'hook' is not set"), False),  # may be mended meanwhile
+        (Internal("a defect"), False),
+        (ValueError("unexpected"), False),
+        (SourceTimeout("slow"), False),
+    ],
+)
+def test_only_a_final_refusal_gives_up_at_once(error: Exception, given_up: bool) -> None:
+    world = World()
+    world.says = ALERT
+    world.receiver.fails["hook"] = [error]
+    assert world.run(rule(schedule=None))["owed"] == (0 if given_up else 1)
+    world.pass_time(15)
+    assert world.watcher.drain("revenue")["delivered"] == (0 if given_up else 1)
+
+
+def test_one_channels_failure_never_repeats_another() -> None:
+    world = World()
+    world.says = ALERT
+    world.receiver.fails["mail"] = [SourceTimeout("down"), SourceTimeout("down"), RefusedError("no")]
+    of = rule(channels=("hook", "mail", "chat"), schedule=None)
+    world.run(of)
+    for _ in range(5):
+        world.pass_time(700)
+        world.watcher.drain("revenue")
+    assert world.receiver.told() == [("firing", "hook"), ("firing", "chat")]
+
+
+def test_a_recovery_never_overtakes_its_alarm() -> None:
+    world = World()
+    world.says = ALERT
+    world.receiver.fails["hook"] = [SourceTimeout("down")] * 3
+    world.run(rule())
+    world.says = OK
+    assert world.run(rule(), minutes=0.1)["owed"] == 2
+    for _ in range(3):
+        world.pass_time(130)
+        world.watcher.drain("revenue")
+    assert world.receiver.kinds() == ["firing", "recovered"]
+
+
+def test_an_instance_does_not_wait_for_another() -> None:
+    world = World()
+    of = rule(key=("region",), schedule=None)
+    world.says = answer(("EU", "ALERT"), ("US", "ALERT"), columns=["region", "status"])
+    world.receiver.fails["hook"] = [SourceTimeout("EU fails")]
+    assert world.run(of)["delivered"] == 1
+    assert [m["instance"] for m in world.receiver.messages] == ["US"]
+
+
+def test_five_hundred_instances_fit() -> None:
+    world = World()
+    of = rule(key=("id",), channels=("hook", "mail"), schedule=None)
+    rows = [(f"customer-{i}-{'ü' * 60}", "ALERT", i, 0, "ö" * 1_500) for i in range(500)]
+    world.says = answer(*rows, columns=["id", "status", "actual_value", "threshold", "note"])
+    assert world.run(of)["delivered"] == 1000
+    world.says = answer(("none", "OK"), columns=["id", "status"])
+    assert world.run(of)["delivered"] == 1000
+    assert world.watcher.status([of])[0]["owed"] == []
+
+
+def test_a_state_too_large_is_told_as_an_error() -> None:
+    world = World()
+    of = rule(key=("a", "b", "c"), schedule=None)
+    rows = [(f"{i}" + "ü" * 190, "ü" * 190, "ü" * 190, "OK") for i in range(400)]
+    world.says = answer(*rows, columns=["a", "b", "c", "status"])
+    shown = world.run(of)
+    assert (shown["outcome"], shown["error"]["code"]) == ("ERROR", "RESOURCE_LIMIT")
+    assert "revenue" in shown["error"]["message"]
+    assert world.receiver.kinds() == ["error"]
+
+
+def test_a_run_out_of_time_leaves_the_rest_to_the_sweep() -> None:
+    world = World()
+    world.says = ALERT
+    of = rule(channels=("hook", "mail"), schedule=None)
+    world.watcher.delivery._run_s = 0.0
+    assert world.run(of)["owed"] == 2
+    world.watcher.delivery._run_s = 60.0
+    assert world.watcher.sweep([of])["delivered"] == 2
