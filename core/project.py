@@ -75,7 +75,10 @@ class Project:
 
     def channel(self, name: str) -> Channel:
         raw = self.document["channels"][name]
-        return Channel(name, raw["type"], self._resolve(raw["options"], raw["place"], f"channels.{name}"))
+        options: dict[str, Any] = self._resolve(raw["options"], raw["place"], f"channels.{name}")
+        if "port" in options:
+            options["port"] = _port(options["port"], f"{raw['place']}: channels.{name}.port")
+        return Channel(name, raw["type"], options)
 
     def channel_names(self) -> list[str]:
         return list(self.document["channels"])
@@ -87,7 +90,8 @@ class Project:
         if not raw:
             return _smtp_from(self.env)
         options: dict[str, Any] = self._resolve(raw["options"], raw["place"], "smtp")
-        options["port"] = _port(options["port"], f"{raw['place']}: smtp.port")
+        if "port" in options:
+            options["port"] = _port(options["port"], f"{raw['place']}: smtp.port")
         return options
 
     def _resolve(self, value: Any, place: str, key: str) -> Any:
@@ -120,7 +124,8 @@ def _smtp_from(env: Mapping[str, str]) -> Mapping[str, Any]:
     if not env.get("SMTP_HOST"):
         return {}
     options: dict[str, Any] = {"host": env["SMTP_HOST"]}
-    options["port"] = _port(env.get("SMTP_PORT") or 587, "SMTP_PORT")
+    if env.get("SMTP_PORT"):
+        options["port"] = _port(env["SMTP_PORT"], "SMTP_PORT")
     options["tls"] = "none" if env.get("SMTP_USE_TLS", "true").lower() in ("false", "0", "no") else "starttls"
     for key, name in (("user", "SMTP_USERNAME"), ("password", "SMTP_PASSWORD"), ("from", "SMTP_FROM_ADDRESS")):
         if env.get(name):

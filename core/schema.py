@@ -60,9 +60,42 @@ class SourceModel(BaseModel):
     connector: str
 
 
+class EmailModel(Strict):
+    """``host`` to ``ca_file`` override the project's `smtp:`."""
+
+    type: Literal["email"]
+    to: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
+    subject: str | None = None
+    host: str | None = None
+    port: Annotated[int, Field(ge=1, le=65_535)] | str | None = None
+    user: str | None = None
+    password: str | None = None
+    tls: Literal["starttls", "tls", "none"] | None = None
+    from_: str | None = Field(None, alias="from")
+    ca_file: str | None = None
+
+
+class WebhookModel(Strict):
+    type: Literal["webhook"]
+    url: str
+    method: Literal["POST", "PUT", "PATCH", "GET"] = "POST"
+    headers: dict[str, str] = {}
+    sign_with: str | None = None
+
+
+class SlackModel(Strict):
+    type: Literal["slack"]
+    url: str
+
+
+CHANNELS: dict[str, type[Strict]] = {"email": EmailModel, "webhook": WebhookModel, "slack": SlackModel}
+
+
 class ChannelModel(BaseModel):
+    """``type`` decides which of CHANNELS the rest has to be."""
+
     model_config = ConfigDict(extra="allow")
-    type: str
+    type: Literal["email", "webhook", "slack"]
 
 
 class PrincipalModel(Strict):
@@ -78,18 +111,19 @@ class NetworkModel(Strict):
 
 
 class DeliveryModel(Strict):
-    attempts: Annotated[int, Field(ge=1, le=100)] = 8
+    attempts: Annotated[int, Field(ge=1, le=1_000)] = 150
     first_retry: Duration = 15.0
     max_retry: Duration = 600.0
 
 
 class SmtpModel(Strict):
     host: str
-    port: Annotated[int, Field(ge=1, le=65_535)] | str = 587  # a text is a reference, such as ${SMTP_PORT}
+    port: Annotated[int, Field(ge=1, le=65_535)] | str | None = None  # a text is a reference, such as ${SMTP_PORT}
     user: str | None = None
     password: str | None = None
     tls: Literal["starttls", "tls", "none"] = "starttls"
     from_: str | None = Field(None, alias="from")
+    ca_file: str | None = None
 
 
 class DefaultsModel(Strict):
@@ -107,8 +141,6 @@ class ProjectModel(Strict):
     delivery: DeliveryModel = DeliveryModel()
     smtp: SmtpModel | None = None
     defaults: DefaultsModel = DefaultsModel()
-    store: dict[str, Any] | str | None = None
-    tenants: dict[str, Any] = {}
 
     @field_validator("sources")
     @classmethod

@@ -59,7 +59,14 @@ class Settings:
                     found[f.name] = text
             except (ValueError, KeyError):
                 raise ConfigInvalid(f"{name} has to be {_KIND[str(f.type)]}, not {text!r}.", key=name) from None
-        return cls(**found)
+        made = cls(**found)
+        if made.log_level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+            raise ConfigInvalid(f"{PREFIX}LOG_LEVEL has to be DEBUG, INFO, WARNING or ERROR.", key=f"{PREFIX}LOG_LEVEL")
+        for name in _POSITIVE:
+            if getattr(made, name) <= 0:
+                raise ConfigInvalid(f"{PREFIX}{name.upper()} has to be more than 0.", key=PREFIX + name.upper())
+        return made
 
 
+_POSITIVE = ("threads", "max_rows", "max_result_bytes", "max_calls", "fetch_connections", "lease_s")
 _KIND = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from core.deadline import Deadline
-from core.errors import Error
+from core.errors import Error, SourceError
 from core.model import Answer, Ask, Progress
 from core.query.prepared import PlanCache, Prepared, key_of
 from core.settings import Settings
@@ -64,6 +64,17 @@ class Answering:
 
     def run(self) -> Answer:
         """The answer; raises core.errors."""
+        try:
+            return self._run()
+        except SourceError as error:
+            if not error.details.get("catalog_changed"):
+                raise
+        # A table is not what the catalog remembers: look again, once.
+        self._catalog.forget()
+        self._ledger = Ledger()
+        return self._run()
+
+    def _run(self) -> Answer:
         key = key_of(self._ask, self._digest)
         kept = self._kept(key) if self._settings.pushdown else None
         if kept is not None:
@@ -109,9 +120,10 @@ class Answering:
         bound = plan.bind(statement, self._view(self._deadline))
         self._tables = sorted({b.visible.table.full_name for b in bound})
         self._filtered = sorted({b.visible.table.full_name for b in bound if b.visible.decision.restricts_rows})
-        dialects = self._dialects({b.visible.table.source for b in bound})
+        private = {ask.private_source} if ask.private_source else set()
+        dialects = self._dialects({b.visible.table.source for b in bound} | private)
         if ask.dialect != "duckdb":
-            return fragment.native(statement, bound, dialects), ""
+            return fragment.native(statement, bound, dialects, ask.private_source), ""
         if not self._settings.pushdown:
             return plan.plan(statement, bound).without_pushdown(), "pushdown is switched off"
         found, why_not = fragment.from_duckdb(statement, bound, dialects)

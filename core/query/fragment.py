@@ -26,9 +26,14 @@ if TYPE_CHECKING:
     from core.query.plan import BoundRef
 
 
-def native(statement: Statement, bound: Sequence[BoundRef], dialects: Mapping[str, str]) -> Prepared:
-    """A query in a database's own dialect. Raises SqlRejected where it is not about one such database."""
-    sources = {b.visible.table.source for b in bound}
+def native(
+    statement: Statement, bound: Sequence[BoundRef], dialects: Mapping[str, str], private_source: str | None
+) -> Prepared:
+    """A query in a database's own dialect. Raises SqlRejected where it is not about one such database.
+
+    ``private_source``: where a query without a table runs.
+    """
+    sources = {b.visible.table.source for b in bound} or ({private_source} if private_source else set())
     fitting = {s for s in sources if dialects.get(s) == statement.dialect}
     if len(sources) != 1 or not fitting:
         raise SqlRejected(

@@ -7,13 +7,16 @@ derived table or a CTE that is used once, when that passes the column through un
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
 from core.model import Compare, Operator, Scalar
+from core.query.portable import constant_moment
+from core.source.literal import pushable
 
 if TYPE_CHECKING:
     from core.query.parse import Statement
@@ -33,21 +36,23 @@ _MIRRORED: dict[Operator, Operator] = {"=": "=", "!=": "!=", "<": ">", "<=": ">=
 
 @dataclass(slots=True)
 class Narrowing:
-    """``kept``: (predicate, why it was not pushed) for EXPLAIN."""
+    """``kept``: (predicate, why it was not pushed) for EXPLAIN. ``loose``: something pushed is wider than asked."""
 
     narrow: list[Compare] = field(default_factory=list)
+    loose: bool = False
     kept: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class _Predicate:
-    """``qualifier`` is '' for a bare column. ``from_outer``: the text already belongs to an outer query's report."""
+    """``qualifier`` is '' for a bare column. ``loose``: wider than the text says."""
 
     qualifier: str
     column: str
     op: Operator
     value: Scalar | tuple[Scalar, ...]
     text: str
+    loose: bool = False
 
 
 def narrowings(statement: Statement, bound: Sequence[BoundRef]) -> dict[str, Narrowing]:
@@ -59,11 +64,11 @@ def narrowings(statement: Statement, bound: Sequence[BoundRef]) -> dict[str, Nar
         for predicate in _incoming(select, uses):
             _give(select, predicate, by_node, result)
         for conjunct, readers in _conjuncts(select):
-            found = _as_predicate(conjunct)
-            if found is None:
+            found = _as_predicates(conjunct)
+            if not found:
                 _report(select, conjunct, by_node, result)
-            else:
-                _give(select, found, by_node, result, readers)
+            for predicate in found:
+                _give(select, predicate, by_node, result, readers)
     return result
 
 
@@ -141,33 +146,20 @@ def _give(
     if column is None:
         return
     values = predicate.value if isinstance(predicate.value, tuple) else (predicate.value,)
-    fitting = [_fit(value, column.type) for value in values]
     if predicate.op not in column.operators:
         offered = ", ".join(column.operators) or "nothing"
         why = f"{owner.visible.table.full_name}.{column.name} can be filtered at its source by {offered}"
         result[owner.name].kept.append((predicate.text, why))
-    elif None in fitting:
-        result[owner.name].kept.append((predicate.text, f"its value is no {column.type}"))
+    elif not all(pushable(value, column.type.upper()) for value in values):
+        result[owner.name].kept.append((predicate.text, f"its value is no plain {column.type}"))
     else:
-        value = tuple(fitting) if isinstance(predicate.value, tuple) else fitting[0]
-        result[owner.name].narrow.append(Compare(column.name, predicate.op, value))
+        result[owner.name].narrow.append(Compare(column.name, predicate.op, predicate.value))
+        result[owner.name].loose |= predicate.loose or column.operators[predicate.op] != "exact"
 
 
 def _renames_columns(node: exp.Expr) -> bool:
     alias = node.args.get("alias")
     return bool(alias is not None and alias.args.get("columns"))
-
-
-def _fit(value: Scalar, column_type: str) -> Scalar:
-    """The value as the engine would compare it with a column of that type, or None when that takes a cast."""
-    kind = column_type.upper()
-    if kind in ("VARCHAR", "JSON", "UUID"):
-        return value if isinstance(value, str) else None
-    if kind == "BOOLEAN":
-        return value if isinstance(value, bool) else None
-    if kind == "DATE" or kind.startswith("TIMESTAMP"):
-        return value if isinstance(value, str) else None
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 # ── conjuncts ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -216,6 +208,17 @@ def _split(node: exp.Expr) -> Iterator[exp.Expr]:
             yield top
 
 
+def _as_predicates(node: exp.Expr) -> list[_Predicate]:
+    """The comparisons that a conjunct stands for: BETWEEN stands for two; empty where it is something else."""
+    if isinstance(node, exp.Between):
+        low = exp.GTE(this=node.this, expression=node.args["low"])
+        high = exp.LTE(this=node.this, expression=node.args["high"])
+        both = [_as_predicate(low), _as_predicate(high)]
+        return [p for p in both if p is not None] if None not in both else []
+    found = _as_predicate(node)
+    return [found] if found is not None else []
+
+
 def _as_predicate(node: exp.Expr) -> _Predicate | None:
     text = node.sql(dialect="duckdb")
     if (
@@ -235,9 +238,48 @@ def _as_predicate(node: exp.Expr) -> _Predicate | None:
     if isinstance(right, exp.Column) and not isinstance(left, exp.Column):
         left, right, op = right, left, _MIRRORED[op]
     found, value = _constant(right)
+    loose = False
+    if not found and op in _WIDENED:
+        value = _widened(right, op)
+        found = loose = value is not None
     if not isinstance(left, exp.Column) or not isinstance(left.this, exp.Identifier) or not found or value is None:
         return None
-    return _Predicate(left.table, left.name, op, value, text)
+    return _Predicate(left.table, left.name, op, value, text, loose)
+
+
+_WIDENED: Mapping[Operator, int] = {">": -1, ">=": -1, "<": 1, "<=": 1}
+_SECONDS = {"SECOND": 1, "MINUTE": 60, "HOUR": 3_600, "DAY": 86_400, "WEEK": 604_800}
+_MARGIN = timedelta(hours=3)
+"""A day of a zone has 23 to 25 hours; the engine knows the zone, and cuts what is too much."""
+
+
+def _widened(node: exp.Expr, op: Operator) -> str | None:
+    """``now() - INTERVAL 7 DAY`` as an instant that is early (for >) or late (for <) enough in any zone, or None."""
+    if isinstance(node, exp.Paren):
+        return _widened(node.this, op)
+    step = node.expression if isinstance(node, exp.Add | exp.Sub) else None
+    base = node.this if step is not None else None
+    if not isinstance(step, exp.Interval) or not isinstance(base, exp.Cast) or not isinstance(base.this, exp.Literal):
+        return None
+    count, unit = step.this, str(step.args.get("unit") or "").upper().rstrip("S")
+    if base.to.this != exp.DType.TIMESTAMPTZ or unit not in _SECONDS or not isinstance(count, exp.Literal):
+        return None
+    try:
+        start = datetime.fromisoformat(base.this.name)
+        length = timedelta(seconds=float(count.name) * _SECONDS[unit])
+        moment = start + length if isinstance(node, exp.Add) else start - length
+        return (moment + _WIDENED[op] * _MARGIN).isoformat(sep=" ") if moment.tzinfo else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def all_exact(select: exp.Select, found: Narrowing) -> bool:
+    """Whether the source applies every conjunct of WHERE exactly, so that a LIMIT may go down with them."""
+    where = select.args.get("where")
+    conjuncts = list(_split(where.this)) if where is not None else []
+    pushed = sum(len(_as_predicates(conjunct)) for conjunct in conjuncts)
+    complete = all(_as_predicates(conjunct) for conjunct in conjuncts)
+    return complete and pushed == len(found.narrow) and not found.kept and not found.loose
 
 
 def _constant(node: exp.Expr) -> tuple[bool, Scalar]:
@@ -255,6 +297,9 @@ def _constant(node: exp.Expr) -> tuple[bool, Scalar]:
             return True, int(node.name)
         except ValueError:
             return True, float(node.name)
+    moment = constant_moment(node)
+    if moment is not None:
+        return True, moment.iso()
     if isinstance(node, exp.Cast) and node.to.this in _TEXT_CASTS and isinstance(node.this, exp.Literal):
         return node.this.is_string, node.this.name
     return False, None
@@ -292,7 +337,7 @@ def _incoming(select: exp.Select, uses: dict[str, list[exp.Table]], depth: int =
         return
     alias = (reader.alias or reader.name).lower()
     alone = len(list(_tables(outer))) == 1
-    candidates = [p for part, readers in _conjuncts(outer) if readers is None and (p := _as_predicate(part))]
+    candidates = [p for part, readers in _conjuncts(outer) if readers is None for p in _as_predicates(part)]
     candidates += list(_incoming(outer, uses, depth + 1))
     for predicate in candidates:
         if predicate.qualifier.lower() == alias or (not predicate.qualifier and alone):

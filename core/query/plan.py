@@ -15,7 +15,7 @@ from sqlglot import exp
 from core.errors import SqlRejected
 from core.model import Column, Compare, Scan
 from core.policy.gate import Lookup, PlannedScan, View, Visible
-from core.query.narrow import Narrowing, equal_columns, narrowings
+from core.query.narrow import Narrowing, all_exact, equal_columns, narrowings
 from core.query.parse import Ref, Statement
 
 SCAN_NAME = "__omni_"
@@ -67,7 +67,7 @@ def plan(statement: Statement, bound: Sequence[BoundRef]) -> Plan:
     """Decide what each reference reads. Raises SqlRejected where a required column is not given."""
     _qualify(statement, bound)
     found = narrowings(statement, bound)
-    limit = _pushable_limit(statement, bound)
+    limit = _pushable_limit(statement, bound, found)
     lookups = _lookups(statement, bound, found)
     read_first = {lookup.other for lookup in lookups.values()}
     scans = []
@@ -245,13 +245,12 @@ def _uses(tree: exp.Expr, name: str) -> int:
     return sum(1 for t in tree.find_all(exp.Table) if t.name.lower() == name.lower() and not t.db)
 
 
-def _pushable_limit(statement: Statement, bound: Sequence[BoundRef]) -> int | None:
-    """The query's own LIMIT, where the plan is one table with nothing that drops, joins, groups or sorts rows."""
+def _pushable_limit(statement: Statement, bound: Sequence[BoundRef], found: Mapping[str, Narrowing]) -> int | None:
+    """The query's own LIMIT, where the plan is one table and nothing behind its source drops, groups or sorts rows."""
     tree = statement.tree
     if len(bound) != 1 or not isinstance(tree, exp.Select) or bound[0].ref.node.parent is not tree.args.get("from_"):
         return None
     stops = (
-        "where",
         "joins",
         "group",
         "having",
@@ -263,6 +262,8 @@ def _pushable_limit(statement: Statement, bound: Sequence[BoundRef]) -> int | No
         "with_",
         "sample",
     )
+    if not all_exact(tree, found[bound[0].name]):
+        return None
     if any(tree.args.get(arg) for arg in stops) or tree.find(
         exp.AggFunc, exp.Window, exp.Unnest, exp.Explode, exp.Subquery
     ):

@@ -9,7 +9,7 @@ SQLite types values, not columns; ``guarded`` makes each column hold what it dec
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 from sqlglot import exp
@@ -350,19 +350,20 @@ def _comparable(left: Kind, right: Kind) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A constant DATE (``kind`` day: day number) or TIMESTAMP (moment: microseconds).
+    """A constant DATE (``kind`` day) or TIMESTAMP (moment). ``base``: day number or microseconds; ``days`` are added.
 
-    ``asked``: it is the time of asking, and ``value`` only what is added to it.
+    ``asked``: ``base`` is the time of asking, which a kept plan does not hold.
     """
 
     kind: str
-    value: int
+    base: int
+    days: int = 0
     asked: bool = False
 
     def iso(self) -> str:
         if self.kind == "day":
-            return date.fromordinal(self.value).isoformat()
-        return (_EPOCH + timedelta(microseconds=self.value)).isoformat(sep=" ")
+            return date.fromordinal(self.base + self.days).isoformat()
+        return (_EPOCH + timedelta(microseconds=self.base)).isoformat(sep=" ")
 
 
 def constant_moment(node: exp.Expr) -> Moment | None:
@@ -374,7 +375,8 @@ def constant_moment(node: exp.Expr) -> Moment | None:
         if base is None or base.kind != "day" or not isinstance(step, exp.Literal) or not step.name.isdigit():
             return None
         days = int(step.name) if isinstance(node, exp.Add) else -int(step.name)
-        return Moment("day", base.value + days, base.asked)
+        moment = replace(base, days=base.days + days)
+        return moment if date.min.toordinal() <= moment.base + moment.days <= date.max.toordinal() else None
     if isinstance(node, exp.Cast) and isinstance(node.this, exp.Literal) and node.this.is_string:
         return _literal_moment(node)
     return None
@@ -384,11 +386,11 @@ def _literal_moment(node: exp.Cast) -> Moment | None:
     asked = NOW_MARK in node.meta
     try:
         if node.to.this == exp.DType.DATE:
-            return Moment("day", 0 if asked else date.fromisoformat(node.this.name).toordinal(), asked)
+            return Moment("day", date.fromisoformat(node.this.name).toordinal(), asked=asked)
         if node.to.this in (exp.DType.TIMESTAMP, exp.DType.TIMESTAMPNTZ, exp.DType.DATETIME):
             delta = datetime.fromisoformat(node.this.name) - _EPOCH
             micros = (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
-            return Moment("moment", 0 if asked else micros, asked)
+            return Moment("moment", micros, asked=asked)
     except (ValueError, TypeError):
         return None
     return None
@@ -444,7 +446,7 @@ def translate(tree: exp.Query) -> list[str]:
         if outer is None or moment is None or constant_moment(outer) is not None:
             continue
         if moment.asked:
-            name = moment_name(moment.kind, moment.value)
+            name = moment_name(moment.kind, moment.days)
             asked.append(name)
             node.replace(exp.Placeholder(this=name))
         else:

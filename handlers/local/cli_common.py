@@ -17,10 +17,10 @@ from core.project import Project
 
 
 def project_root(options: argparse.Namespace) -> Path:
-    """--project, else the nearest folder upward that has omni.yaml."""
+    """--project or OMNI_PROJECT, else the nearest folder upward that has omni.yaml."""
     from core import project
 
-    chosen = getattr(options, "project", None)
+    chosen = getattr(options, "project", None) or os.environ.get("OMNI_PROJECT") or None
     return Path(chosen).resolve() if chosen is not None else project.find(Path.cwd())
 
 
@@ -33,7 +33,7 @@ def load_project(options: argparse.Namespace) -> Project:
 
 
 def state_folder(settings: Any, root: Path) -> Path:
-    return Path(settings.state_dir) if settings.state_dir else root / ".omni"
+    return root / settings.state_dir if settings.state_dir else root / ".omni"
 
 
 def open_app(options: argparse.Namespace) -> Any:

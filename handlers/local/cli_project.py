@@ -52,7 +52,8 @@ def check(options: argparse.Namespace) -> int:
     else:
         for finding in found:
             say(f"{finding['level']}: {finding['code']}: {finding['message']}")
-        say(f"{len(errors)} error{'' if len(errors) == 1 else 's'}, {len(found) - len(errors)} notes")
+        notes = len(found) - len(errors)
+        say(f"{len(errors)} error{'' if len(errors) == 1 else 's'}, {notes} note{'' if notes == 1 else 's'}")
     return 1 if errors else 0
 
 

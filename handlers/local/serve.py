@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import signal
 import sys
 import threading
@@ -25,6 +26,10 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "omni"
     sys_version = ""
+
+    def version_string(self) -> str:
+        return self.server_version
+
     timeout = IDLE_S
     app: Any = None
     metrics: Any = None
@@ -78,6 +83,7 @@ def serve(options: argparse.Namespace) -> int:
     from handlers.local.scheduler import Scheduler
 
     app = open_app(options)
+    logging.basicConfig(level=app.settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
     handler = type("Handler", (_Handler,), {"app": app, "metrics": Metrics()})
     try:
         server = _Server((options.host, options.port), handler)
@@ -93,9 +99,8 @@ def serve(options: argparse.Namespace) -> int:
     thread = threading.Thread(target=server.serve_forever, name="http", daemon=True)
     thread.start()
     host, port = server.server_address[:2]
-    sys.stderr.write(
-        f"omni serves http://{host!s}:{port}, {len(app.project.alerts)} alerts on schedule. Ctrl-C stops.\n"
-    )
+    scheduled = sum(1 for rule in app.project.alerts.values() if rule.enabled and rule.schedule)
+    sys.stderr.write(f"omni serves http://{host!s}:{port}, {scheduled} alerts on schedule. Ctrl-C stops.\n")
     sys.stderr.flush()
     stop.wait()
     server.shutdown()

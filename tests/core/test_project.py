@@ -69,7 +69,7 @@ def test_values(folder: Path) -> None:
     [
         ("omni.yaml", "sources:", "sourcs:", 2, "did you mean 'sources'?"),
         ("omni.yaml", "version: 1", "version: 2", 1, "version"),
-        ("omni.yaml", "type: email", "type: fax", 8, "known: email, webhook, slack"),
+        ("omni.yaml", "type: email", "type: fax", 8, "'email', 'webhook' or 'slack'"),
         ("omni.yaml", "teams: [a]", "team: [a]", 10, "did you mean 'teams'?"),
         ("omni.yaml", "15s", "15", 11, "is no duration"),
         ("omni.yaml", "Europe/Berlin", "Berlin", 12, "IANA name"),
@@ -115,6 +115,34 @@ def test_not_utf8_and_no_project(folder: Path, tmp_path_factory: pytest.TempPath
         project.load(folder, {})
     with pytest.raises(ConfigInvalid, match="omni init"):
         project.load(tmp_path_factory.mktemp("empty"), {})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("to: [oncall@example.com]", "too: [oncall@example.com]", "did you mean 'to'?"),
+        (
+            "{type: email, to: [oncall@example.com]}",
+            "{type: webhook, url: x, sign_wiht: y}",
+            "did you mean 'sign_with'?",
+        ),
+        ("{type: email, to: [oncall@example.com]}", "{type: webhook}", "'url' is missing"),
+        ("to: [oncall@example.com]", "to: []", "to"),
+    ],
+)
+def test_options_of_a_channel_are_checked(folder: Path, old: str, new: str, says: str) -> None:
+    """A mistyped sign_with would send unsigned webhooks."""
+    path = folder / "omni.yaml"
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(ConfigInvalid, match=r"omni.yaml:8: ") as caught:
+        project.load(folder, {})
+    assert says in caught.value.message
+
+
+def test_what_comes_later_is_refused_and_not_ignored(folder: Path) -> None:
+    (folder / "omni.yaml").write_text(OMNI + "store: postgres\n")
+    with pytest.raises(ConfigInvalid, match="not supported in this version"):
+        project.load(folder, {})
 
 
 def test_aliases_do_not_unfold_without_end(folder: Path) -> None:

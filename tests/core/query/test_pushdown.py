@@ -200,3 +200,72 @@ def test_kept_plan_is_not_run_against_another_schema(tmp_path: Path) -> None:
     app.catalog.forget()
     assert app.ask(app.request(sql, ADMIN)).rows == [("new",)]
     db.close()
+
+
+@pytest.mark.parametrize(
+    ("predicate", "pushed"),
+    [
+        ("a = 1", ["a = 1"]),
+        ("1 < a", ["a > 1"]),
+        ("a IN (1, 2)", ["a in (1, 2)"]),
+        ("a BETWEEN 1 AND 2", ["a >= 1", "a <= 2"]),
+        ("d = current_date - 1", ["d = '2026-03-02'"]),
+        ("d >= DATE '2026-03-01' + 1", ["d >= '2026-03-02'"]),
+        ("a = 1 AND (s = 'x' AND b)", ["a = 1", "s = 'x'"]),
+        ("a = 1 OR a = 2", []),
+        ("NOT a = 1", []),
+        ("a = '1'", []),
+        ("a + 0 = 1", []),
+        ("s = a", []),
+        ("upper(s) = 'X'", []),
+        ("a = 1 AND random() < 2", ["a = 1"]),
+        ("s BETWEEN 'a' AND upper('z')", []),
+    ],
+)
+def test_what_goes_down(both: tuple[App, App], predicate: str, pushed: list[str]) -> None:
+    sql = f"SELECT upper(s) FROM t WHERE {predicate}"  # upper: it is scanned
+    scan = both[0].explain(both[0].request(sql, ADMIN))["scans"][0]
+    assert scan["pushed"] == pushed
+    assert rows(both[0], sql + " ORDER BY 1") == rows(both[1], sql + " ORDER BY 1")
+
+
+@pytest.mark.parametrize(
+    ("sql", "limit"),
+    [
+        ("SELECT upper(s) FROM t LIMIT 3", 3),
+        ("SELECT upper(s) FROM t LIMIT 3 OFFSET 2", 5),
+        ("SELECT upper(s) FROM t WHERE a = 1 LIMIT 3", 3),
+        ("SELECT upper(s) FROM t WHERE a = 1 AND s = 'x' LIMIT 3", 3),
+        ("SELECT upper(s) FROM t WHERE a = 1 AND s LIKE 'x%' LIMIT 3", None),
+        ("SELECT upper(s) FROM t WHERE a = 1 AND 1 = 0 LIMIT 3", None),
+        ("SELECT upper(s) FROM t ORDER BY 1 LIMIT 3", None),
+        ("SELECT DISTINCT upper(s) FROM t LIMIT 3", None),
+        ("SELECT count(*) + upper(max(s))::INT FROM t LIMIT 3", None),
+        ("SELECT unnest([1, 2]) FROM t LIMIT 3", None),
+        ("SELECT fsum(f) FROM t LIMIT 1", None),
+        ("SELECT regexp_split_to_table(s, ',') FROM t LIMIT 1", None),
+        ("SELECT upper(s), row_number() OVER () FROM t LIMIT 3", None),
+        ("SELECT upper(x.s) FROM t x JOIN u ON true LIMIT 3", None),
+        ("SELECT upper(s) FROM (SELECT * FROM t) q LIMIT 3", None),
+    ],
+)
+def test_a_limit_goes_down_only_where_nothing_behind_drops_a_row(both: tuple[App, App], sql: str, limit: int) -> None:
+    scan = both[0].explain(both[0].request(sql, ADMIN))["scans"][0]
+    assert scan["limit"] == limit
+
+
+def test_a_time_span_goes_down_wide_enough_for_any_zone(tmp_path: Path) -> None:
+    from core.query.narrow import _widened
+    from core.query.parse import parse
+
+    for zone in ("UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"):
+        for month in range(1, 13):
+            now = datetime(2026, month, 15, 12, tzinfo=UTC)
+            for span in ("1 hour", "36 hours", "30 days", "40 weeks"):
+                tree = parse(f"SELECT now() - INTERVAL '{span}'", now=now, timezone=zone).tree
+                early = datetime.fromisoformat(str(_widened(tree.expressions[0], ">=")))
+                late = datetime.fromisoformat(str(_widened(tree.expressions[0], "<")))
+                import duckdb
+
+                exact = duckdb.execute(f"SET TimeZone='{zone}'; {tree.sql(dialect='duckdb')}").fetchall()[0][0]
+                assert early <= exact <= late
