@@ -92,7 +92,7 @@ def respond(
 
     started = time.monotonic()
     rid = request_id(request)
-    call = Call(request, rid, time_left_s, lambda: _built(app, rid), metrics, principal)
+    call = Call(request, rid, time_left_s, lambda: built(app, rid), metrics, principal)
     route = "unmatched"
     try:
         found, arguments = routes.match(request.method, request.path)
@@ -225,7 +225,7 @@ _KINDS = {str: "a text", int: "a whole number", float: "a number", bool: "true o
           list: "a list", type(None): "null"}  # fmt: skip
 
 
-def _built(app: App | Callable[[], App], rid: str) -> App:
+def built(app: App | Callable[[], App], rid: str) -> App:
     """The App. Why a deployment does not start is for its log: who asks is not yet known here."""
     if not callable(app):
         return app

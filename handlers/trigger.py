@@ -1,7 +1,8 @@
 """What **watch** is told, by a scheduler or a person: ``{"alert": NAME, "scheduled_at": ISO}`` or ``{"sweep": true}``.
 
 Every scheduler delivers at least once, so a delivery that comes twice, or while another run holds the alert, is
-answered as done and not as a failure: retrying it would be useless.
+answered as done and not as a failure: retrying it would be useless. Every other error is a failure of the function, for
+that is what schedulers retry and alarms count. An alert whose query fails is no such error: its outcome is ERROR.
 """
 
 from __future__ import annotations
@@ -13,8 +14,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from core.errors import ConfigInvalid, StateConflict
-from handlers.http import HttpRequest, HttpResponse, answer, checked, failure, json_body, request_id, stamped
+from core.errors import ConfigInvalid, Error, NotFound, SourceError, StateConflict, Unauthenticated
+from handlers.http import (
+    HttpRequest,
+    HttpResponse,
+    StatusError,
+    answer,
+    built,
+    checked,
+    failure,
+    json_body,
+    request_id,
+    stamped,
+)
 from handlers.instant import instant
 
 if TYPE_CHECKING:
@@ -61,9 +73,13 @@ def order(event: object, *, fallback: str | None = None) -> Order:
 
 
 def carry_out(app: Callable[[], App], told: Order) -> dict[str, Any]:
-    """Run or sweep; returns the JSON-ready report: ``{"alert", "slot", "skipped"}`` where another run holds it."""
+    """Run or sweep; returns the JSON-ready report: ``{"alert", "slot", "skipped"}`` where another run holds it.
+
+    Raises what keeps the run from being done. A sweep goes through all alerts first, then raises SourceError for those
+    that failed.
+    """
     if told.alert is None:
-        return app().sweep()
+        return _swept(app().sweep())
     try:
         return app().watch(told.alert, told.slot)
     except StateConflict as held:
@@ -77,18 +93,23 @@ def respond(
 ) -> HttpResponse:
     """The HTTP form, for clouds whose scheduler calls a URL. ``key``: an API key to check besides the platform's check.
 
-    Never raises: the status tells the scheduler whether a retry can help.
+    Never raises. 4xx: this call is wrong and will stay so. Everything else that fails is 429 or 5xx, which schedulers
+    try again and show as failed, whatever its status is elsewhere.
     """
     rid = request_id(request)
     try:
         if request.method.upper() != "POST":
             raise ConfigInvalid("watch knows POST only.", key="method")
         told = order(json_body(request), fallback=fallback)
-        if key is not None:
-            app().authenticate(key)
-        response = answer(carry_out(app, told))
     except Exception as error:  # noqa: BLE001 (the edge: mapped, and logged where it is not the caller's)
-        response = failure(error, rid)
+        return stamped(failure(error, rid), request, rid)
+    try:
+        ready = built(app, rid)
+        if key is not None:
+            ready.authenticate(key)
+        response = answer(carry_out(lambda: ready, told))
+    except Exception as error:  # noqa: BLE001 (as above)
+        response = failure(_failed(error), rid)
     return stamped(response, request, rid)
 
 
@@ -102,6 +123,29 @@ def own_key(authorization: str | None) -> str | None:
     if scheme.lower() != "bearer" or not token.strip() or _JWT.fullmatch(token.strip()):
         return None
     return token.strip()
+
+
+def _failed(error: Exception) -> Exception:
+    """The error of a call that was well formed, with a status that says so. An alert, a slot or a key may still be
+    the call's mistake."""
+    if not isinstance(error, Error):
+        return error
+    of_the_call = isinstance(error, NotFound | Unauthenticated) or error.details.get("key") == "slot"
+    if of_the_call:
+        return error
+    _LOG.error("watch failed: %s: %s", error.code, error.message, extra={"code": error.code})
+    return error if error.status == 429 or error.status >= 500 else StatusError(500, error)
+
+
+def _swept(report: dict[str, Any]) -> dict[str, Any]:
+    failed = report["errors"]
+    if failed:
+        raise SourceError(
+            f"The sweep failed for {len(failed)} alert{'s' * (len(failed) > 1)}: "
+            + "; ".join(f"{one['alert']}: {one['code']}: {one['message']}" for one in failed[:5]),
+            **report,
+        )
+    return report
 
 
 def _opened(envelope: dict[str, Any]) -> dict[str, Any]:

@@ -57,19 +57,16 @@ def ask(event: dict[str, Any], context: Any) -> dict[str, Any]:
 def watch(event: Any, context: Any) -> dict[str, Any]:
     """One alert, or a sweep; returns the run's report.
 
-    Raises only what a retry may mend (Lambda retries an asynchronous invocation twice). What no retry mends, such as
-    an alert that does not exist, is returned as ``{"error": {...}}``, logged, and counted as a failure.
+    Raises every error but a run that overlaps: only what is raised counts as an error for Lambda, which then tries an
+    asynchronous invocation again, and for an alarm on its Errors.
     """
-    with observed("watch", context) as seen:
+    with observed("watch", context):
         try:
             return carry_out(_warm.app, order(event))
-        except Exception as error:  # noqa: BLE001 (mapped; raised again where a retry helps)
-            seen.failed = True
+        except Exception as error:  # noqa: BLE001 (raised again, without the cause of a defect, which the log has)
             told = public(error, context.aws_request_id)
             _LOG.error("watch failed: %s: %s", told.code, told.message, extra={"code": told.code})
-            if told.retryable or told.code == "INTERNAL":
-                raise told from None
-            return {"error": told.to_dict(context.aws_request_id)}
+            raise told from None
 
 
 def work(event: Any, context: Any) -> dict[str, Any]:

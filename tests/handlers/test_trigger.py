@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from core.errors import ConfigInvalid, NotFound, SourceTimeout, StateConflict
+from core.errors import ConfigInvalid, NotFound, ResourceLimit, SourceError, SourceTimeout, StateConflict
 from handlers.http import HttpRequest
 from handlers.trigger import Order, carry_out, order, own_key, respond
 from tests.handlers.fake import FakeApp
@@ -84,15 +84,41 @@ def over_http(app: FakeApp, body: Any, *, method: str = "POST", **more: Any) -> 
     return response.status, json.loads(response.body)
 
 
+def test_a_sweep_that_failed_for_an_alert_is_no_success() -> None:
+    app = FakeApp()
+    failed = {"alert": "revenue", "code": "SOURCE_TIMEOUT", "message": "Late."}
+    app.sweep = lambda: {"drained": 2, "delivered": 1, "owed": 1, "missed": [], "ran": [], "errors": [failed]}  # type: ignore[method-assign]
+    with pytest.raises(SourceError, match="failed for 1 alert: revenue: SOURCE_TIMEOUT: Late") as caught:
+        carry_out(lambda: app, Order(None))
+    assert (caught.value.details["delivered"], caught.value.details["errors"]) == (1, [failed])
+    assert over_http(app, {"sweep": True})[0] == 502
+
+
 def test_over_http_the_status_says_whether_a_retry_can_help() -> None:
     assert over_http(FakeApp(), {"alert": "x"})[0] == 200
     assert over_http(FakeApp(StateConflict("Held.")), {"alert": "x"})[0] == 200
     assert over_http(FakeApp(NotFound("No such alert.")), {"alert": "x"})[0] == 404
+    assert over_http(FakeApp(ConfigInvalid("In the future.", key="slot")), {"alert": "x"})[0] == 400
     assert over_http(FakeApp(SourceTimeout("Late.")), {"alert": "x"})[0] == 504
     assert over_http(FakeApp(ValueError("secret")), {"alert": "x"})[0] == 500
     assert over_http(FakeApp(), b"{")[0] == 400
     assert over_http(FakeApp(), b"x" * 1_000_001)[0] == 413
     assert over_http(FakeApp(), {"alert": "x"}, method="GET")[0] == 400
+
+
+def test_over_http_what_is_wrong_with_the_deployment_is_a_failure_of_the_function() -> None:
+    """As 4xx, a scheduler would take it for its own mistake and not try again."""
+    for error in (ConfigInvalid("No table.", key="OMNI_STORE_TABLE"), ResourceLimit("Too large.")):
+        status, body = over_http(FakeApp(error), {"alert": "x"})
+        assert (status, body["error"]["code"]) == (500, error.code)
+    assert over_http(FakeApp(StateConflict("Another writer.")), {"sweep": True})[0] == 500
+
+    def broken() -> FakeApp:
+        raise ConfigInvalid("alerts/a.yaml:3: sourcse", file="alerts/a.yaml")
+
+    response = respond(broken, HttpRequest("POST", "/", {}, {}, b'{"alert": "x"}'))
+    assert response.status == 500
+    assert b"sourcse" not in response.body, "who asks is not yet known"
 
 
 def test_a_key_sent_besides_the_platforms_check_has_to_be_right() -> None:

@@ -8,11 +8,14 @@ import json
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from core.alert.outbox import Outbox
+from handlers.aws.platform import AwsOwner
 from handlers.aws.store import DynamoStore
 from infra.layer import ROOT
 from tests.handlers.conftest import ANN_SEES, JOIN, SECRETS, Receiver, event
@@ -173,15 +176,40 @@ def test_two_instances_at_once_send_one_message(start: Start, receiver: Receiver
     assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 1
 
 
-def test_what_a_retry_cannot_mend_is_returned_and_what_it_may_is_raised(start: Start) -> None:
+def test_every_error_of_watch_is_one_for_lambda(start: Start, project: Path) -> None:
+    """Lambda counts, retries and alarms on what is raised, and on nothing else."""
     watch = start("watch")
-    for bad in ({"alert": "nope"}, {"alrt": "x"}, {}, []):
+    for bad, kind in (({"alert": "nope"}, "NotFound"), ({"alrt": "x"}, "ConfigInvalid"), ({}, "ConfigInvalid")):
         result = watch.invoke(bad)
-        assert result.error is None
-        assert result.payload["error"]["code"] in ("NOT_FOUND", "CONFIG_INVALID")
-    down = start("watch", OMNI_ENDPOINT_URL="http://127.0.0.1:9").invoke(event("aws_eventbridge_scheduler"))
-    assert down.error is not None
-    assert down.error["errorType"] == "SourceError"
+        assert result.error is not None
+        assert result.error["errorType"] == kind
+    for env, kind in (
+        ({"OMNI_ENDPOINT_URL": "http://127.0.0.1:9"}, "SourceError"),
+        ({"OMNI_STORE_TABLE": "not-there"}, "ConfigInvalid"),
+    ):
+        down = start("watch", **env).invoke(event("aws_eventbridge_scheduler"))
+        assert down.error is not None
+        assert down.error["errorType"] == kind
+    (project / "omni.yaml").write_text((project / "omni.yaml").read_text() + "sourcse: {}\n")
+    broken = start("watch").invoke(event("aws_eventbridge_scheduler"))
+    assert broken.error is not None
+    assert broken.error["errorType"] == "ConfigInvalid"
+
+
+def test_an_alert_whose_query_fails_is_a_run_that_went_well(start: Start, project: Path) -> None:
+    (project / "shop.db").unlink()
+    result = start("watch").invoke(event("aws_eventbridge_scheduler"))
+    assert result.error is None
+    assert result.payload["outcome"] == "ERROR"
+
+
+def test_an_overlapping_run_is_a_quiet_success(start: Start, account: dict[str, str]) -> None:
+    store = DynamoStore(lambda: client("dynamodb", account["OMNI_ENDPOINT_URL"]), account["OMNI_STORE_TABLE"])
+    outbox = Outbox(store, AwsOwner("another"), lambda: datetime.now(UTC), 120.0)
+    outbox.claim(outbox.read("low-stock"), 60.0)
+    result = start("watch").invoke(event("aws_eventbridge_scheduler"))
+    assert result.error is None
+    assert "skipped" in result.payload
 
 
 def test_a_sweep_runs(start: Start) -> None:

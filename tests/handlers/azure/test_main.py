@@ -82,6 +82,13 @@ def test_logic_apps_call_fires_once_however_often_it_comes(worker: Worker, recei
     assert send(worker, "watch", "azure_logic_apps", headers={"Authorization": "Bearer nope"}).status == 401
 
 
+def test_watch_tells_a_wrong_call_from_a_failure(worker: Worker, project: Path) -> None:
+    assert send(worker, "watch", "azure_logic_apps", body='{"alrt": "x"}').status == 400
+    (project / "omni.yaml").write_text((project / "omni.yaml").read_text() + "sourcse: {}\n")
+    reply = send(worker, "watch", "azure_logic_apps")
+    assert (reply.status, reply.json()["error"]["code"]) == (500, "CONFIG_INVALID")
+
+
 def test_jobs_go_back_to_the_queue(worker: Worker) -> None:
     error = worker.queue("work", event("azure_queue")["queue"])
     assert error is not None

@@ -94,6 +94,8 @@ def test_a_cold_start_that_fails_answers_and_logs_why(start: Start, project: Pat
     ask = start("ask")
     status, answer = send(ask, "gcp_ask")
     assert (status, answer["error"]["code"]) == (500, "CONFIG_INVALID")
+    status, answer = send(start("watch"), "gcp_cloud_scheduler")
+    assert (status, answer["error"]["code"]) == (500, "CONFIG_INVALID"), "a scheduler tries 5xx again"
     lines = [json.loads(line) for line in ask.log().splitlines() if line.startswith("{")]
     assert any(line["severity"] == "ERROR" and "sourcse" in line["message"] for line in lines)
 
