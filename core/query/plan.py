@@ -15,10 +15,9 @@ from sqlglot import exp
 from core.errors import SqlRejected
 from core.model import Column, Compare, Scan
 from core.policy.gate import Lookup, PlannedScan, View, Visible
+from core.query.names import Ref
 from core.query.narrow import Narrowing, all_exact, equal_columns, narrowings
-from core.query.parse import Ref, Statement
-
-SCAN_NAME = "__omni_"
+from core.query.parse import Statement
 
 
 @dataclass(slots=True)
@@ -58,7 +57,7 @@ class Plan:
 def bind(statement: Statement, view: View) -> tuple[BoundRef, ...]:
     """Find the table of every reference. Raises EntitlementDenied and SqlRejected (ambiguous name)."""
     return tuple(
-        BoundRef(ref, view.find(ref.source, ref.table), f"{SCAN_NAME}{index}")
+        BoundRef(ref, view.find(ref.source, ref.table), f"{statement.fresh}{index}")
         for index, ref in enumerate(statement.refs)
     )
 

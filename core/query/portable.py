@@ -15,8 +15,8 @@ from datetime import date, datetime, timedelta
 from sqlglot import exp
 
 from core.model import Table
-from core.query.parse import NOW_MARK
 from core.query.prepared import moment_name
+from core.query.values import NOW_MARK
 
 Kind = str  # "int" | "float" | "decimal" | "text" | "bool" | "date" | "moment" | "null"
 

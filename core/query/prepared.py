@@ -23,6 +23,9 @@ PARTITION = "plans"
 DAYS = 30
 NOW = "omni_now_"
 _CODE = (
+    "query/names.py",
+    "query/values.py",
+    "query/vet.py",
     "query/allowed.py",
     "query/fragment.py",
     "query/parse.py",
