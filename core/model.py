@@ -254,8 +254,8 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryPolicy:
-    """How owed messages are retried. Waits live in the outbox; seconds."""
+    """How owed messages are retried: by default for a day. Waits live in the outbox; seconds."""
 
-    attempts: int = 8
+    attempts: int = 150
     first_retry: float = 15.0
     max_retry: float = 600.0

@@ -79,13 +79,23 @@ def carry_out(app: Callable[[], App], told: Order) -> dict[str, Any]:
     that failed.
     """
     if told.alert is None:
-        return _swept(app().sweep())
+        return _swept(_with_dead_logged(app().sweep()))
     try:
-        return app().watch(told.alert, told.slot)
+        return _with_dead_logged(app().watch(told.alert, told.slot))
     except StateConflict as held:
         _LOG.info("alert %s is held by another run", told.alert)
         slot = told.slot.strftime("%Y-%m-%dT%H:%M:%SZ") if told.slot else None
         return {"alert": told.alert, "slot": slot, "skipped": held.message}
+
+
+def _with_dead_logged(report: dict[str, Any]) -> dict[str, Any]:
+    """A message that was given up reaches nobody: in a cloud the log is where an alarm can be set on it."""
+    if report.get("given_up"):
+        from core.alert.dead import sentence
+
+        for entry in report["given_up"]:
+            _LOG.error("%s", sentence(entry))
+    return report
 
 
 def respond(

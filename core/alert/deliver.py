@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
+from core.alert import dead, history
 from core.alert.event import message_id
 from core.alert.mute import Owed, dropped, is_silenced
 from core.alert.outbox import Claim, View
@@ -23,6 +24,8 @@ from core.errors import CallerError, Error, Internal
 from core.model import DeliveryPolicy
 
 MAX_RETRY_AFTER_S = 3600.0
+_BATCH = 45
+_T = TypeVar("_T")
 _log = logging.getLogger("omni.alert")
 
 Send = Callable[[dict[str, Any], str, Deadline], object]
@@ -35,11 +38,16 @@ Given up at once: errors that are not retryable and not the caller's (a bad sett
 
 @dataclass(slots=True)
 class Delivered:
-    """What a drain did, and how many messages are still owed."""
+    """What a drain did, and how many messages are still owed. ``dead``: those given up, oldest first."""
 
     delivered: int = 0
-    dead: int = 0
+    dead: list[dead.Entry] = field(default_factory=list)
     owed: int = 0
+
+    def facts(self) -> dict[str, Any]:
+        """As reports show it: ``given_up`` says of each dead message what became of it, where there are any."""
+        shown: dict[str, Any] = {"delivered": self.delivered, "owed": self.owed, "dead": len(self.dead)}
+        return {**shown, "given_up": self.dead} if self.dead else shown
 
 
 class Delivery:
@@ -96,18 +104,16 @@ class Delivery:
         now, silence, owed = self._clock(), claim.view.silence, claim.view.owed()
         if is_silenced(silence, now):
             fresh = [m for m in owed if not m.progress.get("held")]
-            for m in fresh:
-                m.progress["held"] = True
-            if fresh:
-                claim.settle(fresh, [])
+            for part in _batched(fresh):
+                for m in part:
+                    m.progress["held"] = True
+                claim.settle(part, [])
             return
-        gone = dropped(owed, silence, now)
-        for start in range(0, len(gone), 60):  # a write has room for 100 changes, records included
-            part = gone[start : start + 60]
-            records = [_record(m, reason, self._clock()) for m, reason in part]
-            for m, _ in part:
+        for gone in _batched(dropped(owed, silence, now)):
+            records = [_record(m, reason, self._clock()) for m, reason in gone]
+            for m, _ in gone:
                 m.progress.clear()
-            claim.settle([m for m, _ in part], records)
+            claim.settle([m for m, _ in gone], records)
 
     def _deliver(self, claim: Claim, m: Owed, done: Delivered, *, last: bool) -> None:
         m.progress["status"] = "sending"
@@ -115,20 +121,22 @@ class Delivery:
         claim.settle([m], [], hold=self._send_s)
         error, detail = self._attempt(m)
         now = self._clock()
+        record: list[history.Record] = []
+        lost: list[dead.Entry] = []
         if error is None:
             record = [{**_record(m, "sent", now), "detail": detail}]
             m.progress.clear()
             done.delivered += 1
         elif self._given_up(m, error):
             record = [_record(m, "dead", now, error)]
+            lost = [dead.entry(m, _brief(error), now)]
             m.progress.clear()
-            done.dead += 1
+            done.dead += lost
         else:
-            record = []
             m.progress.update(status="owed", at=now.timestamp() + self._wait(m, error), error=_brief(error))
         # A message that left its stream may let the next one of it go: only then is there more to do.
         more = not last or (not m.progress and any(o.stream == m.stream and o.progress for o in claim.view.owed()))
-        claim.settle([m], record, hold=0.0 if more else None)
+        claim.settle([m], record, lost=lost, hold=0.0 if more else None)
 
     def _attempt(self, m: Owed) -> tuple[Error | None, str]:
         """What went wrong, and what the channel said."""
@@ -152,6 +160,12 @@ class Delivery:
         backoff: float = min(policy.first_retry * 2.0 ** min(m.progress["attempts"] - 1, 40), policy.max_retry)
         asked = 0.0 if error.retry_after_ms is None else error.retry_after_ms / 1000
         return max(backoff, min(asked, MAX_RETRY_AFTER_S))
+
+
+def _batched(messages: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """As many at a time as one write has room for: each may change an item of its own, and add a record."""
+    for start in range(0, len(messages), _BATCH):
+        yield messages[start : start + _BATCH]
 
 
 def _identity(m: Owed) -> tuple[str, str]:

@@ -20,6 +20,8 @@ from core.model import Rule
 
 OPENING = frozenset({"firing", "error", "no_data"})
 CLOSING = frozenset({"recovered", "error_over", "no_data_over"})
+OF_RULE = (OPENING | CLOSING) - {"firing", "recovered"}
+"""Kinds about the rule's own health."""
 
 Event = dict[str, Any]
 

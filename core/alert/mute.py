@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from core.alert.event import CLOSING, OPENING
+from core.alert.event import OF_RULE, OPENING
 from core.alert.slot import parse
 
 Silence = Mapping[str, Any]
@@ -36,8 +36,7 @@ class Owed:
     @property
     def stream(self) -> tuple[str, str, bool]:
         """Messages of one stream are told in order: a recovery never overtakes the alarm that it ends."""
-        kind = self.event["kind"]
-        return self.channel, self.event["instance"], kind in OPENING - {"firing"} or kind in CLOSING - {"recovered"}
+        return self.channel, self.event["instance"], self.event["kind"] in OF_RULE
 
     @property
     def episode(self) -> tuple[str, str, bool, str]:

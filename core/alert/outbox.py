@@ -5,6 +5,7 @@ Partition ``alert:<name>``:
     item                 the state, see ``state``
     lease                {"holder", "fence", "until"}; every write of a run names its version, so a run that lost the
                          lease cannot write any more: not the state, not a mark, not a message
+    lost                 messages that were given up, see ``dead``
     mute                 the silence, see ``mute``
     owed/<fence>/<part>  {"events": [{...event, "to": {channel: progress}}]}
 The partition ``alerts`` lists every alert that ever ran, {"since": slot}: a sweep finds what a removed one still owes.
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from core.alert import history
+from core.alert import dead, history
 from core.alert.event import CLOSING, Event
 from core.alert.mute import Owed
 from core.alert.slot import iso, parse
@@ -43,8 +44,19 @@ class View:
     name: str
     item: Item | None = None
     lease: Item | None = None
+    lost: Item | None = None
     mute: Item | None = None
     chunks: dict[str, Item] = field(default_factory=dict)
+
+    def saw(self, key: str, item: Item | None) -> None:
+        """Note what is under ``key`` now; None: nothing any more."""
+        if key in ("item", "lease", "lost", "mute"):
+            setattr(self, key, item)
+        elif key.startswith("owed/"):
+            if item is None:
+                self.chunks.pop(key, None)
+            else:
+                self.chunks[key] = item
 
     @property
     def state(self) -> Mapping[str, Any] | None:
@@ -53,6 +65,10 @@ class View:
     @property
     def silence(self) -> Mapping[str, Any] | None:
         return None if self.mute is None else self.mute.body
+
+    def dead(self, now: datetime) -> list[dead.Entry]:
+        """The newest messages that were given up, newest first."""
+        return dead.kept(None if self.lost is None else self.lost.body, now)
 
     def owed(self) -> list[Owed]:
         """The messages owed, oldest first. They share the chunks' bodies: change them only under a claim."""
@@ -76,14 +92,7 @@ class Outbox:
     def read(self, name: str) -> View:
         view = View(name)
         for item in self.store.query(partition(name), "item", "owed0"):
-            if item.key == "item":
-                view.item = item
-            elif item.key == "lease":
-                view.lease = item
-            elif item.key == "mute":
-                view.mute = item
-            elif item.key.startswith("owed/"):
-                view.chunks[item.key] = item
+            view.saw(item.key, item)
         return view
 
     def holder(self, view: View) -> str:
@@ -158,7 +167,6 @@ class Claim:
         events: Sequence[Event],
         channels: Sequence[str],
         record: history.Record,
-        at: datetime,
         *,
         release: bool = False,
     ) -> None:
@@ -175,7 +183,7 @@ class Claim:
             )
         told = [e for e in events if e["tell"]] if channels else []
         chunks = self._chunks(told, channels, now)
-        room = _MAX_CHANGES - 3 - len(chunks)
+        room = _MAX_CHANGES - 4 - len(chunks)
         if room < 0:
             raise ResourceLimit(
                 f"Alert {view.name!r} has {len(told)} messages to tell at once, more than can be stored. "
@@ -186,46 +194,61 @@ class Claim:
         changes: list[Change] = [Put("item", state, expect=ABSENT if view.item is None else view.item.version)]
         changes += [Put(key, body, expect=ABSENT) for key, body in chunks.items()]
         changes += [Put(key, view.chunks[key].body, expect=view.chunks[key].version) for key in changed]
-        changes.append(self.record(record, at, quiet=not events and "error" not in state))
-        versions = self.write(changes, hold=None if release and not told else 0.0)
-        bodies = {"item": state, **chunks, **{key: view.chunks[key].body for key in changed}}
-        for (key, body), version in zip(bodies.items(), versions, strict=False):
-            item = Item(partition(view.name), key, version, body)
-            if key == "item":
-                view.item = item
-            else:
-                view.chunks[key] = item
+        changes.append(self.record(record, quiet=not events and "error" not in state))
+        changes += self._lost(dead.after(view.dead(now), events), now)
+        self._write_seen(changes, hold=None if release and not told else 0.0)
 
-    def settle(self, done: Sequence[Owed], records: Sequence[history.Record], *, hold: float | None = 0.0) -> None:
-        """Write what changed of these messages' progress; those without progress are owed no more."""
+    def settle(
+        self,
+        done: Sequence[Owed],
+        records: Sequence[history.Record],
+        *,
+        lost: Sequence[dead.Entry] = (),
+        hold: float | None = 0.0,
+    ) -> None:
+        """Write what changed of these messages' progress; those without progress are owed no more.
+
+        ``lost``: those of them that were given up, kept where a person looks.
+        """
         view = self.view
         for m in done:
             if not m.progress:
                 m.event["to"].pop(m.channel, None)
         changes: list[Change] = []
-        keys = list(dict.fromkeys(m.chunk for m in done))
-        for key in keys:
+        for key in dict.fromkeys(m.chunk for m in done):
             body = {"events": [e for e in view.chunks[key].body["events"] if e["to"]]}
             version = view.chunks[key].version
-            view.chunks[key] = Item(partition(view.name), key, version, body)
             changes.append(Put(key, body, expect=version) if body["events"] else Delete(key, expect=version))
         now = self._clock()
-        changes += [self.record(r, now) for r in records]
-        versions = self.write(changes, hold=hold)
-        for key, version in zip(keys, versions, strict=False):
-            if version:
-                view.chunks[key] = Item(partition(view.name), key, version, view.chunks[key].body)
-            else:
-                del view.chunks[key]
+        changes += [self.record(r) for r in records]
+        changes += self._lost(dead.added(view.dead(now), lost), now)
+        self._write_seen(changes, hold=hold)
 
     def release(self) -> None:
         """Give the alert back; no write where it is not held."""
         if self.held:
             self.write([], hold=None)
 
-    def record(self, record: history.Record, at: datetime, *, quiet: bool = False) -> Put:
+    def record(self, record: history.Record, *, quiet: bool = False) -> Put:
         self._records += 1
-        return history.entry(at, self.fence, self._records, record, self._clock(), quiet=quiet)
+        return history.entry(self._clock(), self.fence, self._records, record, quiet=quiet)
+
+    def _write_seen(self, changes: Sequence[Change], *, hold: float | None) -> None:
+        """Write, and note in the view what is there now."""
+        where = partition(self.view.name)
+        for change, version in zip(changes, self.write(changes, hold=hold), strict=True):
+            item = Item(where, change.key, version, change.body) if isinstance(change, Put) else None
+            self.view.saw(change.key, item)
+
+    def _lost(self, entries: Sequence[dead.Entry], now: datetime) -> list[Change]:
+        """What it takes to keep these entries, and no others."""
+        old = self.view.lost
+        if list(entries) == (old.body["dead"] if old else []):
+            return []
+        if not entries:
+            return [Delete("lost", expect=old.version if old else None)]
+        until = now.timestamp() + dead.DAYS * 86_400
+        return [Put("lost", {"dead": list(entries)}, expect=old.version if old else ABSENT, expires_at=until)]
 
     def _chunks(self, told: Sequence[Event], channels: Sequence[str], now: datetime) -> dict[str, dict[str, Any]]:
         chunks: list[list[Event]] = []

@@ -23,7 +23,6 @@ from core.errors import ConfigInvalid, Error, Internal, ResourceLimit, StateConf
 from core.model import Answer, Ask, DeliveryPolicy, Rule
 from core.ports import Owner, Put, Store
 
-_FUTURE = timedelta(minutes=5)
 _POLL_S = 0.1
 
 
@@ -78,9 +77,11 @@ class Watcher:
             return self._judge(rule, at, claim)
 
     def drain(self, name: str) -> dict[str, Any]:
-        """Deliver what alert ``name`` owes and is due: {"delivered", "dead", "owed"}. A run that holds it does so."""
-        done = self._drain_view(self.outbox.read(name))
-        return {"delivered": done.delivered, "dead": done.dead, "owed": done.owed}
+        """Deliver what alert ``name`` owes and is due: {"delivered", "owed", "dead", "given_up"?}.
+
+        Where a run holds the alert, that run does so.
+        """
+        return self._drain_view(self.outbox.read(name)).facts()
 
     def history(self, name: str, limit: int = 50) -> list[dict[str, Any]]:
         """The newest records of what happened, newest first; see ``core.alert.history``."""
@@ -99,7 +100,7 @@ class Watcher:
         record = {"kind": "silence", "at": iso(now), "until": iso(until), "because": because, "by": by}
         if self.store.get(REGISTRY, name) is None:
             self.outbox.register([name], now)
-        self.store.write(partition(name), [Put("mute", body), history.entry(now, 0, _any_number(), record, now)])
+        self.store.write(partition(name), [Put("mute", body), history.entry(now, 0, _any_number(), record)])
         return {"alert": name, "until": iso(until), "because": because, "by": by}
 
     def unsilence(self, name: str, by: str = "") -> dict[str, Any]:
@@ -110,11 +111,11 @@ class Watcher:
             return {"alert": name, "was_silenced": False}
         record = {"kind": "unsilence", "at": iso(now), "by": by}
         ended = {**old, "until": now.timestamp()}
-        self.store.write(partition(name), [Put("mute", ended), history.entry(now, 0, _any_number(), record, now)])
+        self.store.write(partition(name), [Put("mute", ended), history.entry(now, 0, _any_number(), record)])
         return {"alert": name, "was_silenced": True}
 
     def status(self, rules: Iterable[Rule]) -> list[dict[str, Any]]:
-        """What is known of each rule: schedule, next and last slot, outcome, instances, health, owed, silence."""
+        """What is known of each rule: schedule, next and last slot, outcome, instances, health, owed, dead, silence."""
         return [self._status(rule) for rule in rules]
 
     def register(self, rules: Iterable[Rule]) -> None:
@@ -140,7 +141,7 @@ class Watcher:
             raise ConfigInvalid(
                 f"The slot {slot.isoformat()} has no zone. Write it as 2026-01-31T09:00:00Z.", key="slot"
             )
-        if slot > now + _FUTURE:
+        if slot > now + history.EARLY:
             raise ConfigInvalid(
                 f"The slot {iso(slot)} is in the future; it is {iso(now)} now. Later slots would be skipped after it.",
                 key="slot",
@@ -178,7 +179,7 @@ class Watcher:
         item, events = state.step(claim.view.state, evaluation, slot, rule)
         record = history.of_run(item, events, iso(self.clock()))
         idle = not self.delivery.is_due(claim.view)
-        claim.commit(item, events, rule.channels, record, slot, release=idle)
+        claim.commit(item, events, rule.channels, record, release=idle)
         return item, events
 
     def _evaluated(self, rule: Rule, slot: datetime) -> Evaluation:
@@ -208,8 +209,8 @@ class Watcher:
             "outcome": item.get("outcome"),
             "instances": [],
             "events": [],
-            "delivered": done.delivered,
-            "owed": done.owed,
+            "state": state.overall(item),
+            **done.facts(),
             "skipped": "slot already done",
         }
         if item.get("slot") == iso(slot):
@@ -257,14 +258,16 @@ class Watcher:
             "next_slot": None if upcoming is None else iso(upcoming),
             "slot": item.get("slot"),
             "outcome": item.get("outcome"),
-            "state": overall(item),
+            "state": state.overall(item),
             "instances": [_shown(i, i["state"]) for i in item.get("instances", {}).values()],
             "health": item.get("health"),
             "missed": item.get("missed"),
             "error": item.get("error"),
+            "warnings": item.get("warnings", []),
             "owed": [
                 {"id": m.event["id"], "channel": m.channel, "kind": m.event["kind"], **m.progress} for m in view.owed()
             ],
+            "dead": view.dead(now),
             "held_by": self.outbox.holder(view) or None,
             "silence": None
             if silence is None
@@ -274,19 +277,6 @@ class Watcher:
                 "by": silence["by"],
             },
         }
-
-
-_WORST = ("FIRING", "RECOVERING", "PENDING")
-
-
-def overall(item: dict[str, Any] | Any) -> str | None:
-    """One word for an alert: of its health if that is not good, else of its worst instance; None if it never ran."""
-    if not item or item.get("slot") is None:
-        return None
-    if item.get("health"):
-        return str(item["health"]["state"])
-    states = {i["state"] for i in item["instances"].values()}
-    return next((s for s in _WORST if s in states), "OK")
 
 
 def report(
@@ -310,8 +300,8 @@ def report(
         "events": [
             {"id": e["id"], "kind": e["kind"], "channels": list(rule.channels) if e["tell"] else []} for e in events
         ],
-        "delivered": done.delivered,
-        "owed": done.owed,
+        "state": state.overall(item),
+        **done.facts(),
     }
     if evaluation.error is not None:
         shown["error"] = dict(evaluation.error)

@@ -8,13 +8,14 @@ Time is the slot, so that a repeat, a catch-up and a backtest are the same fold.
 either, and tells again (``worsened``) when it exceeds what was told so far. An instance that is no longer among the
 rows has recovered. The item (JSON-ready)::
 
-    {"v": 1, "slot", "outcome", "error"?, "instances": {id: {"key", "state", "severity", "actual_value", "threshold",
-     "context", "since"?, "episode"?, "seq"?, "told"?, "told_at"?, "pending_since"?, "window"?}}, "health"?, "missed"?}
+    {"v": 1, "slot", "outcome", "error"?, "warnings"?, "instances": {id: {"key", "state", "severity", "actual_value",
+     "threshold", "context", "since"?, "episode"?, "seq"?, "told"?, "told_at"?, "pending_since"?, "window"?}},
+     "health"?: {"state", "policy", "since", "seq", "told_at", "error"?}, "missed"?}
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -61,6 +62,8 @@ def step(
     new: Item = {"v": SHAPE, "slot": at, "outcome": evaluation.outcome, "instances": after}
     if evaluation.error is not None:
         new["error"] = dict(evaluation.error)
+    if evaluation.warnings:
+        new["warnings"] = list(evaluation.warnings)
     if health is not None:
         new["health"] = health
     if item and item.get("missed"):
@@ -86,6 +89,26 @@ def missed(
         previous_state="OK",
         facts={"missed": facts},
     )
+
+
+_WORST = ("FIRING", "RECOVERING", "PENDING")
+
+
+def overall(item: Mapping[str, Any] | None) -> str | None:
+    """One word for an alert: its health where that is told as such, else its worst instance; None: it never ran."""
+    if not item or item.get("slot") is None:
+        return None
+    instances = item["instances"].values()
+    health = item.get("health")
+    if health and (health.get("policy", "error") == "error" or _knows_nothing(health, instances)):
+        return str(health["state"])
+    states = {i["state"] for i in instances}
+    return next((s for s in _WORST if s in states), "OK")
+
+
+def _knows_nothing(health: Mapping[str, Any], instances: Collection[Instance]) -> bool:
+    """Broken from the first run on: there is nothing to keep, and that is not OK."""
+    return health["state"] == "ERROR" and health.get("policy") == "keep" and not instances
 
 
 # ── what the outcome means for the instances ─────────────────────────────────────────────────────────────────────
@@ -221,7 +244,7 @@ def _health(
         events.append(_of_health(old, f"{old['state'].lower()}_over", old["seq"] + 1, at, rule, tell=rule.recovered))
     if policy is None:
         return None, events
-    new: dict[str, Any] = {"state": evaluation.outcome, "since": at, "seq": -1, "told_at": None}
+    new: dict[str, Any] = {"state": evaluation.outcome, "policy": policy, "since": at, "seq": -1, "told_at": None}
     if same and old is not None:
         new.update({k: old[k] for k in ("since", "seq", "told_at")})
     if evaluation.error is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -27,11 +27,12 @@ _MAX_MISSED = 1_000
 
 
 def sweep(watcher: Watcher, rules: Sequence[Rule], now: datetime) -> dict[str, Any]:
-    """Return {"drained", "delivered", "owed", "missed": [names], "ran": [names], "errors": [{alert, code, message}]}.
+    """Return {"drained", "delivered", "owed", "dead", "missed": [names], "ran": [names], "errors": [{alert, code,
+    message}], "given_up"?: [entries of ``core.alert.dead``]}.
 
     ``drained``: alerts with something due. One alert's error never keeps the others from their turn.
     """
-    out: dict[str, Any] = {"drained": 0, "delivered": 0, "owed": 0, "missed": [], "ran": [], "errors": []}
+    out: dict[str, Any] = {"drained": 0, "delivered": 0, "owed": 0, "dead": 0, "missed": [], "ran": [], "errors": []}
     watcher.register(rules)
     known = watcher.outbox.known()
     by_name = {rule.name: rule for rule in rules}
@@ -55,7 +56,7 @@ def _sweep_one(
     view = watcher.outbox.read(name)
     if watcher.delivery.is_due(view):
         out["drained"] += 1
-        out["delivered"] += watcher.drain(name)["delivered"]
+        _count(out, watcher.drain(name))
         view = watcher.outbox.read(name)
     elif view.lease is not None and view.lease.body["holder"] and not watcher.outbox.holder(view):
         watcher.outbox.claim(view, 0.0).release()
@@ -78,12 +79,18 @@ def _catch_up(watcher: Watcher, rule: Rule, since: datetime, view: View, now: da
     if not recent:
         skipped.append(due)
     if skipped:
-        out["delivered"] += _record_missed(watcher, rule, view, skipped).delivered
+        _count(out, _record_missed(watcher, rule, view, skipped).facts())
         out["missed"].append(rule.name)
     if recent:
-        result = watcher.run(rule, due)
-        out["delivered"] += result["delivered"]
+        _count(out, watcher.run(rule, due))
         out["ran"].append(rule.name)
+
+
+def _count(out: dict[str, Any], done: Mapping[str, Any]) -> None:
+    out["delivered"] += done["delivered"]
+    out["dead"] += done["dead"]
+    if done["dead"]:
+        out["given_up"] = [*out.get("given_up", ()), *done["given_up"]]
 
 
 def _done_until(view: View, since: datetime) -> datetime:
@@ -100,5 +107,5 @@ def _record_missed(watcher: Watcher, rule: Rule, view: View, skipped: Sequence[d
     item, event = state.missed(view.state, skipped, rule, capped=len(skipped) >= _MAX_MISSED)
     record = {"kind": "missed", "at": iso(watcher.clock()), **event["missed"]}
     with watcher.holding(watcher.outbox.claim(view, 0.0)) as claim:
-        claim.commit(item, [event], rule.channels, record, skipped[-1])
+        claim.commit(item, [event], rule.channels, record)
         return watcher.delivery.drain(claim)

@@ -165,14 +165,17 @@ def _alert_commands(add: Any, commands: Any, common: argparse.ArgumentParser) ->
     sub.add_argument("--all", action="store_true", help="every enabled alert")
     sub.add_argument("--slot", metavar="TIME", help="the scheduled time, such as 2026-01-31T09:00:00Z")
     sub.add_argument("--dry-run", action="store_true", help="write and send nothing")
-    sub.add_argument("--exit-status", action="store_true", help="exit 1 when an outcome is not OK")
+    sub.add_argument(
+        "--exit-status", action="store_true", help="exit 1 when the outcome is not OK or a message is dead"
+    )
     sub = add("silence", "cli_alert:silence", "Hold an alert's messages for a while.", to=actions)
     sub.add_argument("name")
     sub.add_argument("--for", dest="for_", required=True, metavar="2h")
     sub.add_argument("--because", required=True, metavar="TEXT")
     sub = add("unsilence", "cli_alert:unsilence", "End a silence.", to=actions)
     sub.add_argument("name")
-    add("sweep", "cli_alert:sweep", "Deliver what is owed, run missed slots.")
+    sub = add("sweep", "cli_alert:sweep", "Deliver what is owed, run missed slots.")
+    sub.add_argument("--exit-status", action="store_true", help="exit 1 when a message is dead")
 
 
 def _project_commands(add: Any, commands: Any, common: argparse.ArgumentParser) -> None:

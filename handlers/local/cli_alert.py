@@ -7,6 +7,8 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
+from core.alert.dead import sentence
+from core.alert.slot import iso
 from core.errors import ConfigInvalid, Error
 from handlers.local.cli_common import duration, open_app, print_json, print_rows, say, wants_json
 
@@ -48,11 +50,14 @@ def status(options: argparse.Namespace) -> int:
             a["outcome"] or "-",
             a["slot"] or "-",
             len(a["owed"]),
+            len(a["dead"]),
             a["silence"]["until"] if a["silence"] else "-",
         ]
         for a in found
     ]
-    print_rows(["alert", "state", "last outcome", "last slot", "owed", "silenced until"], rows)
+    print_rows(["alert", "state", "last outcome", "last slot", "owed", "dead", "silenced until"], rows)
+    if options.name:
+        _print_troubles(found[0])
     return 0
 
 
@@ -75,14 +80,50 @@ def show(options: argparse.Namespace) -> int:
         "slot",
     ):
         value = found.get(key)
-        say(f"{key + ':':<13}{', '.join(value) if isinstance(value, list) else '-' if value in (None, '') else value}")
+        _say_fact(key, ", ".join(value) if isinstance(value, list) else "-" if value in (None, "") else value)
     for instance in found["instances"]:
         key = ", ".join(f"{k}={v}" for k, v in instance["key"].items()) or "(all)"
         say(f"  {key}: {instance['state']}, actual {instance['actual_value']}, threshold {instance['threshold']}")
-    if found["error"]:
-        say(f"error:       {found['error']['code']}: {found['error']['message']}")
+    _print_troubles(found)
     say("\n" + found["query"].rstrip())
     return 0
+
+
+def _print_troubles(found: dict[str, Any]) -> None:
+    """What somebody who is called at night wants to know besides the state."""
+    health, silence, missed = found["health"], found["silence"], found["missed"]
+    if health:
+        _say_fact("health", f"{health['state']} since {health['since']}")
+    if found["error"]:
+        _say_fact("error", f"{found['error']['code']}: {found['error']['message']}")
+    for warning in found["warnings"]:
+        _say_fact("warning", warning)
+    if missed:
+        _say_fact("missed", f"{missed['count']} runs from {missed['first']} to {missed['last']}")
+    if silence:
+        _say_fact("silence", f"until {silence['until']} by {silence['by'] or '-'}: {silence['because']}")
+    if found["held_by"]:
+        _say_fact("held by", found["held_by"])
+    for owed in found["owed"]:
+        _say_fact("owed", _owed(owed))
+    for entry in found["dead"]:
+        error = entry["error"]
+        what = f"{entry['kind']} to {entry['channel']}, given up at {entry['at']} (attempts: {entry['attempts']})"
+        _say_fact("dead", f"{what}: {error['code']}: {error['message']}")
+
+
+def _owed(owed: dict[str, Any]) -> str:
+    text = f"{owed['kind']} to {owed['channel']}"
+    if owed.get("held"):
+        text += ", held by the silence"
+    elif owed["attempts"]:
+        text += f", attempts: {owed['attempts']}, next not before {iso(datetime.fromtimestamp(owed['at'], UTC))}"
+    error = owed.get("error")
+    return f"{text}: {error['code']}: {error['message']}" if error else text
+
+
+def _say_fact(name: str, value: Any) -> None:
+    say(f"{name + ':':<13}{value}")
 
 
 def history(options: argparse.Namespace) -> int:
@@ -109,6 +150,7 @@ def run(options: argparse.Namespace) -> int:
     if not options.all:
         result = app.watch(options.name, slot, dry_run=options.dry_run, wait_s=WAIT_S)
         print_json(result) if wants_json(options) else _print_run(result)
+        _complain_of_dead(result)
         return _exit_code(result, options.exit_status)
     results = [
         _one_of_all(app, rule.name, slot, options.dry_run) for rule in app.project.alerts.values() if rule.enabled
@@ -118,6 +160,8 @@ def run(options: argparse.Namespace) -> int:
     else:
         for result in results:
             _print_run(result)
+    for result in results:
+        _complain_of_dead(result)
     return max((_exit_code(result, options.exit_status) for result in results), default=0)
 
 
@@ -133,8 +177,10 @@ def _one_of_all(app: Any, name: str, slot: datetime | None, dry_run: bool) -> di
             "outcome": "ERROR",
             "instances": [],
             "events": [],
+            "state": None,
             "delivered": 0,
             "owed": 0,
+            "dead": 0,
             "error": problem,
         }
 
@@ -144,7 +190,13 @@ def _exit_code(result: dict[str, Any], exit_status: bool) -> int:
     error = result.get("error")
     if result["outcome"] == "ERROR" and error:
         return exit_code_of(error.get("code", ""))
-    return 1 if exit_status and result["outcome"] != "OK" else 0
+    return 1 if exit_status and not _is_good(result) else 0
+
+
+def _is_good(result: dict[str, Any]) -> bool:
+    """No row is good where the alert's `no_data` says so; a message that nobody gets never is."""
+    fine = result["outcome"] == "OK" or (result["outcome"] == "NO_DATA" and result["state"] == "OK")
+    return fine and not result["dead"]
 
 
 def exit_code_of(code: str) -> int:
@@ -174,11 +226,28 @@ def _print_run(result: dict[str, Any]) -> None:
     for event in result["events"]:
         if event["channels"] and not result.get("dry_run"):
             say(f"  {event['kind']} -> {', '.join(event['channels'])}")
-    if result["delivered"] or result["owed"]:
-        say(f"  delivered {result['delivered']}, owed {result['owed']}")
+    if result["delivered"] or result["owed"] or result["dead"]:
+        say(f"  {_counts(result)}")
+    for warning in result.get("warnings", []):
+        _complain(f"warning: {result['alert']}: {warning}")
     if result.get("error"):
-        sys.stdout.flush()
-        sys.stderr.write(f"error: {result['alert']}: {result['error']['code']}: {result['error']['message']}\n")
+        _complain(f"error: {result['alert']}: {result['error']['code']}: {result['error']['message']}")
+
+
+def _counts(result: dict[str, Any]) -> str:
+    dead = f", dead {result['dead']}" if result["dead"] else ""
+    return f"delivered {result['delivered']}, owed {result['owed']}{dead}"
+
+
+def _complain_of_dead(result: dict[str, Any]) -> None:
+    """Said in text and JSON mode: nobody else is told."""
+    for entry in result.get("given_up", []):
+        _complain(f"error: {sentence(entry)}")
+
+
+def _complain(text: str) -> None:
+    sys.stdout.flush()
+    sys.stderr.write(text + "\n")
 
 
 def silence(options: argparse.Namespace) -> int:
@@ -202,12 +271,14 @@ def sweep(options: argparse.Namespace) -> int:
     if wants_json(options):
         print_json(result)
     else:
-        say(f"delivered {result['delivered']}, owed {result['owed']}, ran {', '.join(result['ran']) or 'nothing'}")
+        say(f"{_counts(result)}, ran {', '.join(result['ran']) or 'nothing'}")
         if result["missed"]:
             say(f"missed slots of: {', '.join(result['missed'])}")
         for error in result["errors"]:
-            sys.stderr.write(f"error: {error['alert']}: {error['code']}: {error['message']}\n")
-    return max((exit_code_of(e["code"]) for e in result["errors"]), default=0)
+            _complain(f"error: {error['alert']}: {error['code']}: {error['message']}")
+    _complain_of_dead(result)
+    lost = 1 if options.exit_status and result["dead"] else 0
+    return max((exit_code_of(e["code"]) for e in result["errors"]), default=lost)
 
 
 def _me() -> str:

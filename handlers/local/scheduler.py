@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from core.alert import schedule
+from core.alert.dead import sentence
 from core.alert.deliver import log_defect
 from core.alert.sweep import GRACE
 from core.errors import Error, StateConflict
@@ -148,10 +149,13 @@ class Scheduler:
     def _do(self, name: str, slot: datetime | None) -> None:
         try:
             if name == _SWEEP:
-                for error in self._app.sweep()["errors"]:
+                done = self._app.sweep()
+                for error in done["errors"]:
                     _log.warning("sweep: alert %s: %s %s", error["alert"], error["code"], error["message"])
             else:
-                self._app.watch(name, slot)
+                done = self._app.watch(name, slot)
+            for entry in done.get("given_up", ()):
+                _log.error("%s", sentence(entry))
         except StateConflict:
             _log.info("alert %s is run elsewhere; the sweep sees to it", name)
         except Error as error:

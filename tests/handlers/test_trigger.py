@@ -94,6 +94,18 @@ def test_a_sweep_that_failed_for_an_alert_is_no_success() -> None:
     assert over_http(app, {"sweep": True})[0] == 502
 
 
+def test_a_message_that_was_given_up_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    error = {"code": "SOURCE_ERROR", "message": "Channel 'hook' answered HTTP 410."}
+    dead = {"alert": "revenue", "channel": "hook", "kind": "firing", "attempts": 3, "error": error}
+    app = FakeApp()
+    app.sweep = lambda: {"errors": [], "dead": 1, "given_up": [dead]}  # type: ignore[method-assign]
+    app.watch = lambda *_, **__: {"dead": 1, "given_up": [dead]}  # type: ignore[method-assign]
+    for told in (Order(None), Order("revenue", NINE)):
+        caplog.clear()
+        assert carry_out(lambda: app, told)["dead"] == 1
+        assert [(r.levelname, "given up after 3 attempts" in r.message) for r in caplog.records] == [("ERROR", True)]
+
+
 def test_over_http_the_status_says_whether_a_retry_can_help() -> None:
     assert over_http(FakeApp(), {"alert": "x"})[0] == 200
     assert over_http(FakeApp(StateConflict("Held.")), {"alert": "x"})[0] == 200

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
+from core.alert.dead import sentence
 from core.errors import ConfigInvalid, Internal, SourceError, SourceTimeout
 from core.model import DeliveryPolicy
 from tests.core.alert.parts import ALERT, OK, World, answer, rule
@@ -139,3 +142,92 @@ def test_a_run_out_of_time_leaves_the_rest_to_the_sweep() -> None:
     assert world.run(of)["owed"] == 2
     world.watcher.delivery._run_s = 60.0
     assert world.watcher.sweep([of])["delivered"] == 2
+
+
+# ── dead messages ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_default_keeps_trying_for_a_day() -> None:
+    world = World()
+    world.says = ALERT
+    world.receiver.fails["hook"] = [SourceTimeout("down")] * 1_000
+    of = rule(schedule=None)
+    world.run(of)
+    begun = world.now
+    while not world.watcher.drain("revenue")["dead"]:
+        world.pass_time(15)
+    assert timedelta(hours=23) < world.now - begun < timedelta(hours=26)
+
+
+def test_a_dead_message_is_in_the_report_and_the_status() -> None:
+    world = World()
+    world.says = ALERT
+    world.receiver.fails["hook"] = [RefusedError("Channel 'hook' answered HTTP 410.")]
+    of = rule(schedule=None, channels=("hook", "mail"))
+    shown = world.run(of)
+    assert (shown["delivered"], shown["owed"], shown["dead"]) == (1, 0, 1)
+    (entry,) = shown["given_up"]
+    assert entry == {
+        "alert": "revenue",
+        "id": "revenue/-/20260131T090100Z/firing/0/hook",
+        "channel": "hook",
+        "kind": "firing",
+        "instance": "-",
+        "attempts": 1,
+        "error": {"code": "SOURCE_ERROR", "message": "Channel 'hook' answered HTTP 410."},
+        "at": "2026-01-31T09:01:00Z",
+    }
+    assert "given up after 1 attempt: SOURCE_ERROR: Channel 'hook' answered HTTP 410." in sentence(entry)
+    assert world.watcher.status([of])[0]["dead"] == [entry]
+    again = world.run(of)
+    assert (again["dead"], "given_up" in again) == (0, False)
+    assert world.watcher.status([of])[0]["dead"] == [entry]
+
+
+def test_a_dead_message_is_shown_until_the_next_episode_of_its_instance() -> None:
+    world = World()
+    of = rule(schedule=None, key=("region",))
+
+    def say(north: str, south: str) -> None:
+        world.says = answer(("north", north), ("south", south), columns=["region", "status"])
+        world.run(of)
+
+    world.receiver.fails["hook"] = [RefusedError("no"), RefusedError("no")]
+    say("ALERT", "ALERT")
+    say("OK", "ALERT")
+    assert [e["instance"] for e in world.watcher.status([of])[0]["dead"]] == ["south", "north"]
+    say("ALERT", "ALERT")
+    assert [e["instance"] for e in world.watcher.status([of])[0]["dead"]] == ["south"]
+    world.says = SourceTimeout("slow")
+    world.run(of)  # an episode of the rule, not of the instance
+    assert [e["instance"] for e in world.watcher.status([of])[0]["dead"]] == ["south"]
+    world.pass_time(31 * 86_400)
+    assert world.watcher.status([of])[0]["dead"] == []
+
+
+def test_the_newest_dead_messages_are_shown() -> None:
+    world = World()
+    of = rule(schedule=None, key=("n",))
+    world.says = answer(*[(i, "ALERT") for i in range(15)], columns=["n", "status"])
+    world.receiver.fails["hook"] = [RefusedError("no")] * 15
+    assert world.run(of)["dead"] == 15
+    assert [e["instance"] for e in world.watcher.status([of])[0]["dead"]] == [str(n) for n in range(14, 4, -1)]
+    assert len([r for r in world.watcher.history("revenue", 100) if r.get("status") == "dead"]) == 15
+
+
+def test_a_sweep_counts_the_dead() -> None:
+    world = World(delivery=DeliveryPolicy(attempts=2))
+    world.says = ALERT
+    world.receiver.fails["hook"] = [SourceTimeout("down")] * 3
+    of = rule(schedule="0 * * * *")
+    world.run(of)
+    world.pass_time(60)
+    swept = world.watcher.sweep([])  # an alert that left the project, too
+    assert (swept["delivered"], swept["owed"], swept["dead"]) == (0, 0, 1)
+    assert [(e["alert"], e["attempts"]) for e in swept["given_up"]] == [("revenue", 2)]
+    world.receiver.fails["hook"] = [RefusedError("no"), RefusedError("no")]
+    world.says = OK
+    world.pass_time(5 * 3600)
+    swept = world.watcher.sweep([of])  # one told of missed slots, one of the recovery found by the run
+    assert [(e["kind"]) for e in swept["given_up"]] == ["missed", "recovered"]
+    assert swept["dead"] == 2

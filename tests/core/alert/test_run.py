@@ -32,8 +32,10 @@ def test_a_quiet_run() -> None:
             }
         ],
         "events": [],
+        "state": "OK",
         "delivered": 0,
         "owed": 0,
+        "dead": 0,
     }
     ask = world.asked[0]
     assert (ask.now, ask.timezone, ask.origin) == (START, "Europe/Berlin", "alert:revenue")

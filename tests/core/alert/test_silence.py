@@ -95,6 +95,33 @@ def test_held_repeats_are_superseded() -> None:
     assert world.receiver.kinds() == ["firing", "repeat"]
 
 
+def test_very_many_held_messages_are_dropped_too() -> None:
+    """Each was owed by a run of its own, so each is an item of its own; a write has room for a hundred changes."""
+    world = World()
+    of = rule(schedule=None, repeat_every=60.0)
+    world.says = ALERT
+    world.run(of)
+    world.watcher.silence("revenue", 10_000, "deploy", "ann")
+    for _ in range(150):
+        world.run(of)
+    world.pass_time(10_000)
+    world.watcher.sweep([of])
+    assert world.watcher.status([of])[0]["owed"] == []
+
+
+def test_a_silence_holds_very_many_messages() -> None:
+    """After an outage of the receiver, each repeat is an item of its own."""
+    world = World()
+    of = rule(schedule=None, repeat_every=60.0)
+    world.says = ALERT
+    world.receiver.fails["hook"] = [SourceTimeout("down")] * 1_000
+    for _ in range(150):
+        world.run(of)
+    world.watcher.silence("revenue", 600, "known", "ann")
+    assert world.watcher.sweep([of])["errors"] == []
+    assert {m["held"] for m in world.watcher.status([of])[0]["owed"]} == {True}
+
+
 def test_what_may_have_arrived_is_not_dropped() -> None:
     """Tried once before the silence: the receiver may know of it, so it has to hear the end as well."""
     world = World()

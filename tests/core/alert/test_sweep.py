@@ -18,6 +18,7 @@ def test_a_sweep_drains_alerts_that_left_the_project() -> None:
         "drained": 1,
         "delivered": 1,
         "owed": 0,
+        "dead": 0,
         "missed": [],
         "ran": [],
         "errors": [],

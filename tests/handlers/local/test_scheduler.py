@@ -100,6 +100,15 @@ def test_it_sweeps_at_the_start_and_fires_at_the_slot() -> None:
     assert sorted(app.watched) == [("a", minutes(1)), ("b", minutes(1))]
 
 
+def test_a_message_that_was_given_up_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    error = {"code": "SOURCE_ERROR", "message": "Channel 'hook' answered HTTP 410."}
+    dead = {"alert": "revenue", "channel": "hook", "kind": "firing", "attempts": 3, "error": error}
+    app = RecordingApp()
+    app.sweep = lambda: {"errors": [], "dead": 1, "given_up": [dead]}  # type: ignore[method-assign]
+    Scheduler(app, [])._do("\0sweep", None)
+    assert [(r.levelname, "given up after 3 attempts" in r.message) for r in caplog.records] == [("ERROR", True)]
+
+
 def test_it_sweeps_again_and_again() -> None:
     app = RecordingApp()
     loop = Scheduler(app, [], clock=near(minutes(1)), sweep_every_s=0.05)
