@@ -15,6 +15,7 @@ from core.errors import EntitlementDenied, SqlRejected
 from core.model import EVERY_ROW, AllOf, AnyOf, Column, Compare, Condition, Principal, Scalar, Scan, Table
 from core.policy.grants import Decision, Mask, TablePolicy, decide
 from core.policy.mask import masked_type
+from core.source.literal import coerce
 
 
 class Catalog(Protocol):
@@ -160,9 +161,13 @@ class PlannedScan:
 
 @dataclass(frozen=True, slots=True)
 class PermittedScan:
-    """What fetch and sieve may do: read ``scan`` (of the true table), keep ``rows``, replace by ``masks``."""
+    """What fetch and sieve may do: read ``scan`` (of the true table), keep ``rows``, replace by ``masks``.
+
+    ``shown``: the columns that may go on; a row condition may read more than its asker sees.
+    """
 
     scan: Scan
+    shown: tuple[str, ...]
     rows: Condition
     masks: Mapping[str, Mask]
     single_read: bool
@@ -173,7 +178,8 @@ class PermittedScan:
         """The same scan for these keys of its lookup, without those that no permitted row can have."""
         if self.lookup is None:
             raise AssertionError("a scan without a lookup takes no keys")
-        narrow = (*self.scan.narrow, *_allowed_values((Compare(self.lookup.column, "in", keys),), self.rows))
+        by_keys = Compare(self.lookup.column, "in", keys)
+        narrow = (*self.scan.narrow, *_allowed_values((by_keys,), self.rows, self.scan.table))
         return replace(self, scan=replace(self.scan, narrow=narrow), lookup=None)
 
 
@@ -215,12 +221,15 @@ def _permit_scan(planned: PlannedScan) -> PermittedScan:
     masks = {c.lower(): m for c in planned.scan.columns if (m := decision.masks.get(c.lower())) is not None}
     if any(mask.kind == "deny" for mask in masks.values()):
         raise denied(origin.full_name)
-    narrow = _allowed_values(planned.scan.narrow, decision.rows)
+    narrow = _allowed_values(planned.scan.narrow, decision.rows, origin)
     limit = planned.scan.limit if not decision.restricts_rows else None
     needed = set(planned.scan.columns) | {c.name for name in columns_of(decision.rows) if (c := origin.column(name))}
     columns = tuple(c.name for c in origin.columns if c.name in needed)
     scan = replace(planned.scan, table=origin, columns=columns, narrow=narrow, limit=limit)
-    return PermittedScan(scan, decision.rows, masks, planned.single_read, decision.restricts_rows, planned.lookup)
+    shown = tuple(c for c in columns if c in planned.scan.columns)
+    return PermittedScan(
+        scan, shown, decision.rows, masks, planned.single_read, decision.restricts_rows, planned.lookup
+    )
 
 
 def columns_of(condition: Condition) -> set[str]:
@@ -229,7 +238,7 @@ def columns_of(condition: Condition) -> set[str]:
     return {name for part in condition.parts for name in columns_of(part)}
 
 
-def _allowed_values(narrow: tuple[Compare, ...], rows: Condition) -> tuple[Compare, ...]:
+def _allowed_values(narrow: tuple[Compare, ...], rows: Condition, table: Table) -> tuple[Compare, ...]:
     """Drop keys that no permitted row can have, so that a source is never asked about what is hidden.
 
     A repository outside the policy would otherwise tell "not found" from "found but filtered".
@@ -238,37 +247,42 @@ def _allowed_values(narrow: tuple[Compare, ...], rows: Condition) -> tuple[Compa
         return narrow
     result = []
     for compare in narrow:
-        if compare.op in ("=", "in"):
+        column = table.column(compare.column)
+        if compare.op in ("=", "in") and column is not None:
             values = compare.value if isinstance(compare.value, tuple) else (compare.value,)
-            kept = tuple(v for v in values if possible(rows, compare.column, v))
+            kept = tuple(v for v in values if possible(rows, column, v))
             if len(kept) != len(values):
                 compare = Compare(compare.column, "in", kept)
         result.append(compare)
     return tuple(result)
 
 
-def possible(condition: Condition, column: str, value: object) -> bool:
-    """Could a row with ``column = value`` satisfy ``condition``? True when in doubt."""
+def possible(condition: Condition, column: Column, value: Scalar) -> bool:
+    """Could a row with ``column = value`` satisfy ``condition``? True when in doubt.
+
+    A required column is a key of its API, and APIs take keys in any case: one that a policy excludes is excluded in
+    every case.
+    """
     if isinstance(condition, AllOf):
         return all(possible(part, column, value) for part in condition.parts)
     if isinstance(condition, AnyOf):
         return any(possible(part, column, value) for part in condition.parts)
-    if condition.column.lower() != column.lower():
+    if condition.column.lower() != column.name.lower():
         return True
-    wanted = condition.value
-    if condition.op == "=":
-        return str(value) == str(wanted)
-    if condition.op == "in" and isinstance(wanted, tuple):
-        return any(str(value) == str(w) for w in wanted)
-    if condition.op == "!=":
-        return str(value) != str(wanted)
-    if condition.op == "not in" and isinstance(wanted, tuple):
-        return all(str(value) != str(w) for w in wanted)
-    if isinstance(value, str) and isinstance(wanted, str):
+    given = condition.value if isinstance(condition.value, tuple) else (condition.value,)
+    found = coerce(value, column.type.upper())
+    wanted = [coerce(v, column.type.upper()) for v in given]
+    if condition.op in ("=", "in"):
+        return found in wanted
+    if condition.op in ("!=", "not in"):
+        if column.required and isinstance(found, str):
+            return found.casefold() not in [str(w).casefold() for w in wanted]
+        return found not in wanted
+    if isinstance(found, str) and len(wanted) == 1 and isinstance(wanted[0], str):
         if condition.op == "starts with":
-            return value.startswith(wanted)
+            return found.startswith(wanted[0])
         if condition.op == "ends with":
-            return value.endswith(wanted)
+            return found.endswith(wanted[0])
         if condition.op == "contains":
-            return wanted in value
+            return wanted[0] in found
     return True

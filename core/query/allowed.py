@@ -15,9 +15,9 @@ NODES = frozenset(
     """
     Add Adjacent Alias Aliases All Any ArrayContainsAll ArrayOverlaps AtTimeZone Between BitwiseAnd
     BitwiseLeftShift BitwiseNot BitwiseOr BitwiseRightShift BitwiseXor Boolean Bracket ByteString CTE Collate
-    Column Comprehension Cube DPipe DataType DataTypeParam Distance Distinct Div Dot EQ Escape Except ExtendsLeft
-    ExtendsRight Fetch Filter Final ForIn FormatJson From GT GTE Glob Group GroupingSets Having HavingMax
-    HexString ILike Identifier IgnoreNulls In IntDiv Intersect Interval IntervalOp IntervalSpan Is JSON
+    Column ColumnDef Comprehension Cube DPipe DataType DataTypeParam Distance Distinct Div Dot EQ Escape Except
+    ExtendsLeft ExtendsRight Fetch Filter Final ForIn FormatJson From GT GTE Glob Group GroupingSets Having
+    HavingMax HexString ILike Identifier IgnoreNulls In IntDiv Intersect Interval IntervalOp IntervalSpan Is JSON
     JSONExtractQuote JSONKeyValue JSONPath JSONPathFilter JSONPathKey JSONPathPart JSONPathRecursive JSONPathRoot
     JSONPathSelector JSONPathSlice JSONPathSubscript JSONPathUnion JSONPathWildcard JSONValue Join Kwarg LT LTE
     Lambda Lateral Like Limit LimitOptions Literal Mod Mul NEQ Neg Not Null NullSafeEQ NullSafeNEQ Offset Operator
@@ -65,16 +65,16 @@ FUNCTION_NODES = frozenset(
 
 ENGINE_FUNCTIONS = frozenset(
     """
-    IS DISTINCT FROM IS NOT DISTINCT FROM abs acos acosh add age ago any_value apply approx_count_distinct
-    approx_quantile approx_top_k arbitrary arg_max arg_max_null arg_max_nulls_last arg_min arg_min_null
-    arg_min_nulls_last argmax argmin array_agg array_aggr array_aggregate array_append array_apply array_cat
-    array_concat array_contains array_cosine_distance array_cosine_similarity array_cross_product array_distance
-    array_distinct array_dot_product array_extract array_filter array_grade_up array_has array_has_all
-    array_has_any array_indexof array_inner_product array_intersect array_length array_negative_dot_product
+    unnest abs acos acosh add age ago any_value apply approx_count_distinct approx_quantile approx_top_k arbitrary
+    arg_max arg_max_null arg_max_nulls_last arg_min arg_min_null arg_min_nulls_last argmax argmin array_agg
+    array_aggr array_aggregate array_append array_apply array_cat array_concat array_contains
+    array_cosine_distance array_cosine_similarity array_cross_product array_distance array_distinct
+    array_dot_product array_extract array_filter array_grade_up array_has array_has_all array_has_any
+    array_indexof array_inner_product array_intersect array_length array_negative_dot_product
     array_negative_inner_product array_pop_back array_pop_front array_position array_prepend array_push_back
     array_push_front array_reduce array_resize array_reverse array_reverse_sort array_select array_slice
     array_sort array_to_json array_to_string array_transform array_unique array_value array_where array_zip ascii
-    asin asinh atan atan2 atanh avg bar base64 bin binom bit_and bit_count bit_length bit_or bit_position bit_xor
+    asin asinh atan atan2 atanh avg base64 bin binom bit_and bit_count bit_length bit_or bit_position bit_xor
     bitstring bitstring_agg bool_and bool_or cardinality cbrt ceil ceiling century char_length character_length
     chr concat concat_ws contains corr cos cosh cot count count_if count_star countif covar_pop covar_samp
     cume_dist current_date current_localtime current_localtimestamp date_add date_diff date_part date_sub
@@ -111,20 +111,19 @@ ENGINE_FUNCTIONS = frozenset(
     quantile_cont quantile_disc quarter radians random range rank rank_dense reduce regexp_escape regexp_extract
     regexp_extract_all regexp_full_match regexp_matches regexp_replace regexp_split_to_array regexp_split_to_table
     regr_avgx regr_avgy regr_count regr_intercept regr_r2 regr_slope regr_sxx regr_sxy regr_syy repeat replace
-    reservoir_quantile reverse right right_grapheme round round_even roundbankers row row_number row_to_json rpad
-    rtrim second sem set_bit sha1 sha256 sign signbit sin sinh skewness split split_part sqrt starts_with stddev
-    stddev_pop stddev_samp str_split str_split_regex strftime string_agg string_split string_split_regex
-    string_to_array strip_accents strlen strpos strptime struct_concat struct_contains struct_extract
-    struct_extract_at struct_has struct_indexof struct_insert struct_keys struct_pack struct_position
-    struct_update struct_values substr substring substring_grapheme subtract suffix sum sum_no_overflow sumkahan
-    switch tan tanh time_bucket timezone timezone_hour timezone_minute to_base to_base64 to_binary to_centuries
-    to_days to_decades to_hex to_hours to_json to_microseconds to_millennia to_milliseconds to_minutes to_months
-    to_quarters to_seconds to_timestamp to_weeks to_years today transaction_timestamp translate trim trunc
-    try_strptime typeof ucase unbin unhex unicode union_extract union_tag union_value unpivot_list upper
-    url_decode url_encode uuid uuid_extract_timestamp uuid_extract_version uuidv4 uuidv7 var_pop var_samp variance
-    variant_array_length variant_contains variant_exists variant_extract variant_extract_string
-    variant_group_array variant_group_object variant_keys variant_type variant_typeof wavg week weekday weekofyear
-    weighted_avg xor year yearweek
+    reverse right right_grapheme round round_even roundbankers row row_number row_to_json rpad rtrim second sem
+    set_bit sha1 sha256 sign signbit sin sinh skewness split split_part sqrt starts_with stddev stddev_pop
+    stddev_samp str_split str_split_regex strftime string_agg string_split string_split_regex string_to_array
+    strip_accents strlen strpos strptime struct_concat struct_contains struct_extract struct_extract_at struct_has
+    struct_indexof struct_insert struct_keys struct_pack struct_position struct_update struct_values substr
+    substring substring_grapheme subtract suffix sum sum_no_overflow sumkahan switch tan tanh time_bucket timezone
+    timezone_hour timezone_minute to_base64 to_binary to_centuries to_days to_decades to_hex to_hours to_json
+    to_microseconds to_millennia to_milliseconds to_minutes to_months to_quarters to_seconds to_timestamp to_weeks
+    to_years today transaction_timestamp translate trim trunc try_strptime typeof ucase unbin unhex unicode
+    union_extract union_tag union_value unpivot_list upper url_decode url_encode uuid uuid_extract_timestamp
+    uuid_extract_version uuidv4 uuidv7 var_pop var_samp variance variant_array_length variant_contains
+    variant_exists variant_extract variant_extract_string variant_group_array variant_group_object variant_keys
+    variant_type variant_typeof wavg week weekday weekofyear weighted_avg xor year yearweek
     """.split()
 )
 """Scalar, aggregate, macro and window functions of DuckDB, by the name its parser gives them."""

@@ -120,23 +120,24 @@ class Answering:
         bound = plan.bind(statement, self._view(self._deadline))
         self._tables = sorted({b.visible.table.full_name for b in bound})
         self._filtered = sorted({b.visible.table.full_name for b in bound if b.visible.decision.restricts_rows})
+        plan.qualify(statement, bound)
         private = {ask.private_source} if ask.private_source else set()
-        dialects = self._dialects({b.visible.table.source for b in bound} | private)
+        databases = self._databases({b.visible.table.source for b in bound} | private)
         if ask.dialect != "duckdb":
-            return fragment.native(statement, bound, dialects, ask.private_source), ""
+            return fragment.native(statement, bound, databases, ask.private_source, self._deadline), ""
         if not self._settings.pushdown:
             return plan.plan(statement, bound).without_pushdown(), "pushdown is switched off"
-        found, why_not = fragment.from_duckdb(statement, bound, dialects)
+        found, why_not = fragment.from_duckdb(statement, bound, databases, self._deadline)
         if found is not None:
             return found, ""
         return plan.plan(statement, bound), why_not
 
-    def _dialects(self, sources: set[str]) -> dict[str, str]:
+    def _databases(self, sources: set[str]) -> dict[str, SqlSource]:
         found = {}
         for name in sources:
             source = self._catalog.source(name)
             if source is not None and source.kind == "sql":
-                found[name] = cast(SqlSource, source).dialect
+                found[name] = cast(SqlSource, source)
         return found
 
     # ── doing ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -218,14 +219,14 @@ class Answering:
         )
 
     def _stats(self, hidden: frozenset[str], fetched: int) -> dict[str, Any]:
-        """What it cost. Where rows were hidden only after the fetch, calls and bytes would tell how many: null."""
+        """What it cost. Where rows were hidden only after the fetch, its size would tell how many: null."""
         tallies = self._ledger.tallies
         open_ = {name: t for name, t in tallies.items() if name not in hidden}
         partial = len(open_) != len(tallies)
         return {
             "elapsed_ms": self._elapsed(),
             "calls": None if partial else sum(t.calls for t in tallies.values()),
-            "rows_fetched": fetched,
+            "rows_fetched": None if partial else fetched,
             "bytes_fetched": None if partial else sum(t.bytes for t in tallies.values()),
             "cache_hits": sum(t.cache_hits for t in tallies.values()),
             "sources": {

@@ -19,7 +19,7 @@ def of_fragment(planned: Prepared, dialect: str) -> dict[str, Any]:
     return {
         "runs_in": planned.source,
         "dialect": dialect,
-        "sql": planned.sql,
+        "sql": planned.shown,
         "why": "every table is in this database and every expression means the same there",
         "calls": 1,
         "scans": [],
@@ -57,7 +57,7 @@ def _scan(
     return {
         "table": scan.table.full_name,
         "as": alias,
-        "columns": [c for c in scan.columns if c in planned.scan.columns],
+        "columns": list(permitted.shown),
         "pushed": [text(c) for c in planned.scan.narrow],
         "not_pushed": [{"predicate": predicate, "why": why} for predicate, why in planned.not_pushed],
         "limit": scan.limit,

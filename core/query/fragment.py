@@ -10,31 +10,34 @@ never meets a hidden row.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
 from core.errors import SqlRejected
-from core.model import Table
-from core.policy import condition
-from core.policy.gate import Visible
-from core.query import portable
+from core.query import plan, portable
 from core.query.prepared import Prepared
 
 if TYPE_CHECKING:
+    from core.deadline import Deadline
     from core.query.parse import Statement
     from core.query.plan import BoundRef
+    from core.source.base import SqlSource
 
 
 def native(
-    statement: Statement, bound: Sequence[BoundRef], dialects: Mapping[str, str], private_source: str | None
+    statement: Statement,
+    bound: Sequence[BoundRef],
+    databases: Mapping[str, SqlSource],
+    private_source: str | None,
+    deadline: Deadline,
 ) -> Prepared:
     """A query in a database's own dialect. Raises SqlRejected where it is not about one such database.
 
     ``private_source``: where a query without a table runs.
     """
     sources = {b.visible.table.source for b in bound} or ({private_source} if private_source else set())
-    fitting = {s for s in sources if dialects.get(s) == statement.dialect}
+    fitting = [databases[s] for s in sources if s in databases and databases[s].dialect == statement.dialect]
     if len(sources) != 1 or not fitting:
         raise SqlRejected(
             f"A query in the dialect {statement.dialect} has to read tables of one {statement.dialect} source. "
@@ -42,25 +45,26 @@ def native(
             dialect=statement.dialect,
         )
     _check_masks(bound)
-    return _plan(statement, bound, sources.pop(), None, raw=True)
+    return _plan(statement, bound, fitting[0], None, deadline, whole=private_source is not None)
 
 
 def from_duckdb(
-    statement: Statement, bound: Sequence[BoundRef], dialects: Mapping[str, str]
+    statement: Statement, bound: Sequence[BoundRef], databases: Mapping[str, SqlSource], deadline: Deadline
 ) -> tuple[Prepared | None, str]:
     """The fragment for a query in DuckDB's dialect, or None and why the tables are scanned instead."""
     sources = {b.visible.table.source for b in bound}
     if len(sources) != 1:
         return None, "it reads more than one source" if sources else "it reads no table"
     source = next(iter(sources))
-    if dialects.get(source) != "sqlite":
-        return None, f"{source} takes scans only" if source in dialects else f"{source} is no SQL database"
+    database = databases.get(source)
+    if database is None or database.dialect != "sqlite":
+        return None, f"{source} takes scans only" if database is not None else f"{source} is no SQL database"
     if any(b.visible.decision.masks for b in bound):
         return None, "a table has masked columns"
     reason, output = portable.check(statement.tree, {id(b.ref.node): (b.ref.alias, b.visible.table) for b in bound})
-    if reason:
+    if output is None:
         return None, reason
-    return _plan(statement, bound, source, output, raw=False), ""
+    return _plan(statement, bound, database, output, deadline), ""
 
 
 def _check_masks(bound: Sequence[BoundRef]) -> None:
@@ -75,19 +79,32 @@ def _check_masks(bound: Sequence[BoundRef]) -> None:
 
 
 def _plan(
-    statement: Statement, bound: Sequence[BoundRef], source: str, output: portable.Output | None, *, raw: bool
+    statement: Statement,
+    bound: Sequence[BoundRef],
+    source: SqlSource,
+    output: portable.Output | None,
+    deadline: Deadline,
+    *,
+    whole: bool = False,
 ) -> Prepared:
-    dialect = statement.dialect if raw else "sqlite"
-    masked: list[str] = []
+    """``output`` None: the query is in the database's own dialect. ``whole``: all of the database may be read."""
+    values: dict[str, Any] = {}
+    texts: dict[str, str] = {}
     for b in bound:
-        masked += _replace_table(b, dialect, None if raw else statement.names)
-    moments = [] if raw else portable.translate(statement.tree)
+        texts[b.name] = _permitted(
+            b, source, None if output is None else statement.names, values, deadline, whole=whole
+        )
+        plan.rename(b)
+    moments = [] if output is None else portable.translate(statement.tree)
+    template = statement.tree.sql(dialect=source.dialect, comments=False)
     return Prepared(
-        source=source,
-        sql=statement.tree.sql(dialect=dialect, comments=False),
+        source=source.name,
+        sql=_filled(template, texts),
+        shown=_filled(template, {b.name: b.visible.table.full_name for b in bound}, brackets=False),
         tables=tuple(dict.fromkeys(b.visible.table.full_name for b in bound)),
         filtered=tuple(sorted({b.visible.table.full_name for b in bound if b.visible.decision.restricts_rows})),
-        masked=tuple(sorted(set(masked))),
+        masked=_masked(bound),
+        values=values,
         moments=tuple(moments),
         types=output.types if output else (),
         decimals=output.decimals if output else {},
@@ -95,51 +112,43 @@ def _plan(
     )
 
 
-def _replace_table(bound: BoundRef, dialect: str, names: frozenset[str] | None) -> list[str]:
-    """Put the permitted derived table in the reference's place; returns its masked columns.
-
-    ``names``: columns the query could mention, each as its declared type; None: all columns as they are stored.
-    """
-    node, visible = bound.ref.node, bound.visible
-    alias = exp.TableAlias(this=exp.to_identifier(bound.ref.alias, quoted=True))
-    decision = visible.decision
-    if names is None and not decision.masks and not decision.restricts_rows:
-        node.replace(exp.Table(**{**_table_args(visible.origin), "alias": node.args.get("alias") or alias}))
-        return []
-    derived = derived_table(visible, dialect, names)
-    replacement = exp.Subquery(this=derived, alias=node.args.get("alias") or alias)
-    for arg in ("joins", "pivots", "sample"):
-        if node.args.get(arg):
-            replacement.set(arg, node.args[arg])
-    node.replace(replacement)
-    return [f"{visible.table.full_name}.{c}" for c, m in decision.masks.items() if m.kind != "deny"]
+def _filled(template: str, texts: Mapping[str, str], *, brackets: bool = True) -> str:
+    """The template with each fresh name replaced: they are names that nothing else in the query has."""
+    for name in sorted(texts, key=len, reverse=True):
+        template = template.replace(f'"{name}"', f"({texts[name]})" if brackets else texts[name])
+    return template
 
 
-def _table_args(table: Table) -> dict[str, exp.Identifier]:
-    schema, _, name = table.name.rpartition(".")
-    args = {"this": exp.to_identifier(name, quoted=True)}
-    if schema:
-        args["db"] = exp.to_identifier(schema, quoted=True)
-    return args
-
-
-def derived_table(visible: Visible, dialect: str, names: frozenset[str] | None) -> exp.Select:
-    """``SELECT permitted columns FROM table WHERE permitted rows`` with a fence behind it."""
-    columns: list[exp.Expr] = []
+def _permitted(
+    bound: BoundRef,
+    source: SqlSource,
+    names: frozenset[str] | None,
+    values: dict[str, Any],
+    deadline: Deadline,
+    *,
+    whole: bool,
+) -> str:
+    """The SELECT that stands for one reference. ``names``: of the query; None keeps all columns as they are stored."""
+    visible = bound.visible
+    if whole:
+        return source.permitted(visible.origin, None, visible.decision.rows, values, deadline)
+    columns: list[tuple[str, str]] = []
     for column in visible.table.columns:
         name = exp.column(column.name, quoted=True)
         if column.name.lower() in visible.decision.masks:
-            columns.append(exp.alias_(exp.Null(), column.name, quoted=True))
+            columns.append((column.name, "NULL"))
         elif names is None:
-            columns.append(name)
+            columns.append((column.name, name.sql(dialect=source.dialect)))
         elif column.name.lower() in names:
-            columns.append(exp.alias_(portable.guarded(name, column.type), column.name, quoted=True))
-    query = exp.select(*(columns or [exp.alias_(exp.Null(), "omni_none")])).from_(
-        exp.Table(**_table_args(visible.origin))
-    )
-    if visible.decision.restricts_rows:
-        query = query.where(condition.tree(visible.decision.rows, visible.origin))
-        if dialect == "sqlite":
-            query.set("limit", exp.Limit(expression=exp.Neg(this=exp.Literal.number(1))))
-        query.set("offset", exp.Offset(expression=exp.Literal.number(0)))
-    return query
+            columns.append((column.name, portable.guarded(name, column.type).sql(dialect=source.dialect)))
+    return source.permitted(visible.origin, columns, visible.decision.rows, values, deadline)
+
+
+def _masked(bound: Sequence[BoundRef]) -> tuple[str, ...]:
+    found = {
+        f"{b.visible.table.full_name}.{column}"
+        for b in bound
+        for column, mask in b.visible.decision.masks.items()
+        if mask.kind != "deny"
+    }
+    return tuple(sorted(found))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
@@ -296,7 +297,10 @@ def _constant(node: exp.Expr) -> tuple[bool, Scalar]:
         try:
             return True, int(node.name)
         except ValueError:
-            return True, float(node.name)
+            # Text to float and back: more digits than a float holds are not pushed.
+            value = float(node.name)
+            whole = "e" not in node.name.lower() and Decimal(repr(value)) == Decimal(node.name)
+            return (True, value) if whole else (False, None)
     moment = constant_moment(node)
     if moment is not None:
         return True, moment.iso()
@@ -349,20 +353,42 @@ def _incoming(select: exp.Select, uses: dict[str, list[exp.Table]], depth: int =
 def _passes_rows(select: exp.Select) -> bool:
     """No clause that makes an outer predicate mean something else below it."""
     stops = ("group", "having", "qualify", "limit", "offset", "distinct", "windows", "sample")
-    return not any(select.args.get(arg) for arg in stops) and select.find(exp.AggFunc, exp.Window, exp.Unnest) is None
+    return not any(select.args.get(arg) for arg in stops) and all(row_wise(e) for e in select.expressions)
+
+
+_ROW_WISE = frozenset(
+    """
+    Add Alias And Between Boolean Case Cast Coalesce Column DPipe DataType DataTypeParam DateTrunc Div EQ Extract
+    GT GTE Identifier If ILike In Interval Is JSONExtract JSONExtractScalar JSONPath JSONPathKey JSONPathRoot
+    JSONPathSubscript LT LTE Length Like Literal Lower Mod Mul NEQ Neg Not Null Or Paren Round Star Sub Substring
+    TimestampTrunc Trim TryCast Upper Var
+    """.split()
+)
+
+
+def row_wise(node: exp.Expr) -> bool:
+    """Whether an output has one value for each row: a list of what is known to, for an engine has many aggregates."""
+    return all(type(part).__name__ in _ROW_WISE for part in node.walk())
 
 
 def _reader(select: exp.Select, uses: dict[str, list[exp.Table]]) -> exp.Expr | None:
     parent = select.parent
-    if isinstance(parent, exp.Subquery) and not _renames_columns(parent):
+    if isinstance(parent, exp.Subquery) and _is_plain(parent):
         return parent
     if isinstance(parent, exp.CTE):
         with_ = parent.parent
         alias: Any = parent.args.get("alias")
         readers = uses.get(parent.alias.lower(), [])
         if isinstance(with_, exp.With) and not with_.recursive and len(readers) == 1 and not alias.args.get("columns"):
-            return readers[0]
+            return readers[0] if _is_plain(readers[0]) else None
     return None
+
+
+def _is_plain(node: exp.Expr) -> bool:
+    """A reference that shows the rows and columns of what it reads as they are."""
+    return not _renames_columns(node) and not any(
+        node.args.get(arg) for arg in ("pivots", "sample", "joins", "laterals")
+    )
 
 
 def _through(select: exp.Select, predicate: _Predicate) -> _Predicate | None:
@@ -373,7 +399,7 @@ def _through(select: exp.Select, predicate: _Predicate) -> _Predicate | None:
         if isinstance(inner, exp.Column) and isinstance(inner.this, exp.Identifier):
             return _Predicate(inner.table, inner.name, predicate.op, predicate.value, predicate.text)
         return None
-    stars = [e for e in select.expressions if isinstance(e, exp.Star) and not e.args.get("replace")]
+    stars = [e for e in select.expressions if isinstance(e, exp.Star) and not any(e.args.values())]
     if not shown and len(stars) == 1:
         return _Predicate("", predicate.column, predicate.op, predicate.value, predicate.text)
     return None

@@ -17,7 +17,6 @@ from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect
 from sqlglot.errors import SqlglotError, TokenError
 from sqlglot.parser import Parser
-from sqlglot.tokens import TokenType
 
 from core.errors import SqlRejected, SqlSyntax
 from core.query import values, vet
@@ -166,14 +165,10 @@ _TYPED = frozenset({"DATE", "TIME", "TIMETZ", "TIMESTAMP", "TIMESTAMPTZ", "DATET
 
 
 def _with_typed_literals(sql: str, tokens: list[Any]) -> str:
-    """``TIMESTAMP '..'::DATE`` with brackets around the literal: sqlglot would cast the text before the literal is one."""
+    """``TIMESTAMP '..'::DATE`` with brackets around the literal: sqlglot would cast the text first."""
     out, end = [], 0
     for before, literal, after in zip(tokens, tokens[1:], tokens[2:], strict=False):
-        if (
-            literal.token_type == TokenType.STRING
-            and after.token_type == TokenType.DCOLON
-            and before.text.upper() in _TYPED
-        ):
+        if (literal.token_type.name, after.token_type.name) == ("STRING", "DCOLON") and before.text.upper() in _TYPED:
             out += [sql[end : before.start], "(", sql[before.start : literal.end + 1], ")"]
             end = literal.end + 1
     return "".join([*out, sql[end:]])

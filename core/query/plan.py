@@ -16,7 +16,7 @@ from core.errors import SqlRejected
 from core.model import Column, Compare, Scan
 from core.policy.gate import Lookup, PlannedScan, View, Visible
 from core.query.names import Ref
-from core.query.narrow import Narrowing, all_exact, equal_columns, narrowings
+from core.query.narrow import Narrowing, all_exact, equal_columns, narrowings, row_wise
 from core.query.parse import Statement
 
 
@@ -64,7 +64,6 @@ def bind(statement: Statement, view: View) -> tuple[BoundRef, ...]:
 
 def plan(statement: Statement, bound: Sequence[BoundRef]) -> Plan:
     """Decide what each reference reads. Raises SqlRejected where a required column is not given."""
-    _qualify(statement, bound)
     found = narrowings(statement, bound)
     limit = _pushable_limit(statement, bound, found)
     lookups = _lookups(statement, bound, found)
@@ -74,7 +73,7 @@ def plan(statement: Statement, bound: Sequence[BoundRef]) -> Plan:
         scan = _scan(b, statement, found[b.name], limit, lookups.get(b.name))
         scans.append(replace(scan, single_read=False) if b.name in read_first else scan)
     for b in bound:
-        _rename(b)
+        rename(b)
     return Plan(statement.tree, tuple(bound), tuple(scans))
 
 
@@ -167,7 +166,7 @@ def _whole_rows(bound: BoundRef, statement: Statement) -> bool:
 # ── names ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _qualify(statement: Statement, bound: Sequence[BoundRef]) -> None:
+def qualify(statement: Statement, bound: Sequence[BoundRef]) -> None:
     """``source.table.column`` -> ``alias.column``: in the engine a table has no source."""
     known: dict[tuple[str, str], str] = {}
     taken: dict[str, tuple[str, str]] = {}
@@ -191,7 +190,8 @@ def _qualify(statement: Statement, bound: Sequence[BoundRef]) -> None:
             column.set("table", exp.to_identifier(alias, quoted=True))
 
 
-def _rename(bound: BoundRef) -> None:
+def rename(bound: BoundRef) -> None:
+    """Let the reference read its fresh name, under the alias it has in the query."""
     node = bound.ref.node
     if not node.alias:
         node.set("alias", exp.TableAlias(this=exp.to_identifier(bound.ref.alias, quoted=True)))
@@ -263,9 +263,7 @@ def _pushable_limit(statement: Statement, bound: Sequence[BoundRef], found: Mapp
     )
     if not all_exact(tree, found[bound[0].name]):
         return None
-    if any(tree.args.get(arg) for arg in stops) or tree.find(
-        exp.AggFunc, exp.Window, exp.Unnest, exp.Explode, exp.Subquery
-    ):
+    if any(tree.args.get(arg) for arg in stops) or not all(row_wise(e) for e in tree.expressions):
         return None
     if bound[0].ref.node.args.get("sample") or bound[0].ref.node.args.get("pivots"):
         return None

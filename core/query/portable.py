@@ -8,6 +8,7 @@ SQLite types values, not columns; ``guarded`` makes each column hold what it dec
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -33,6 +34,7 @@ _CLAUSES = frozenset(
     {"expressions", "from_", "joins", "where", "group", "having", "order", "limit", "offset", "distinct"}
 )
 _EPOCH = datetime(1970, 1, 1)
+_ISO = re.compile(r"\d{4}-\d{2}-\d{2}($|[ T]\d{2}:\d{2})")
 
 
 class NotPortableError(Exception):
@@ -75,7 +77,7 @@ _TYPES = {
     "int": "BIGINT",
     "float": "DOUBLE",
     "text": "VARCHAR",
-    "null": "INTEGER",
+    "null": '"NULL"',
     "date": "DATE",
     "moment": "TIMESTAMP",
 }
@@ -134,7 +136,7 @@ def _check_select(tree: exp.Select, scope: _Scope) -> Output:
         elif kind not in _TYPES or (kind in ("date", "moment") and constant_moment(inner) is not None):
             raise NotPortableError(f"an output column is of kind {kind}")
         else:
-            types.append(_TYPES[kind])
+            types.append(_output_type(inner, kind))
         scope.outputs[node.alias_or_name.lower()] = kind
     for join in tree.args.get("joins") or []:
         _truth(join.args["on"], scope)
@@ -145,9 +147,21 @@ def _check_select(tree: exp.Select, scope: _Scope) -> Output:
     _check_grouping(tree, scope)
     for clause in ("limit", "offset"):
         node = tree.args.get(clause)
-        if node is not None and not (isinstance(node.expression, exp.Literal) and node.expression.name.isdigit()):
+        if node is not None and (
+            not (isinstance(node.expression, exp.Literal) and node.expression.name.isdigit())
+            or {k for k, v in node.args.items() if v} != {"expression"}
+        ):
             raise NotPortableError(f"{clause.upper()} is not a number")
     return Output(tuple(types), decimals)
+
+
+def _output_type(node: exp.Expr, kind: Kind) -> str:
+    """As DuckDB would type it."""
+    if isinstance(node, exp.Sum) and kind == "int":
+        return "HUGEINT"
+    if isinstance(node, exp.Literal) and kind == "int" and int(node.name) < 2**31:
+        return "INTEGER"
+    return _TYPES[kind]
 
 
 def _check_ambiguity(tree: exp.Select, scope: _Scope) -> None:
@@ -208,7 +222,7 @@ def kind_of(node: exp.Expr, scope: _Scope) -> Kind:
     if isinstance(node, exp.Column):
         return scope.kind(node)
     if isinstance(node, exp.Literal):
-        return "text" if node.is_string else "int" if node.name.isdigit() and len(node.name) < 19 else _decimal(node)
+        return "text" if node.is_string else "int" if node.name.isdigit() and len(node.name) < 16 else _decimal(node)
     if isinstance(node, exp.Null):
         return "null"
     if isinstance(node, exp.Neg):
@@ -233,7 +247,9 @@ def kind_of(node: exp.Expr, scope: _Scope) -> Kind:
 
 def _decimal(node: exp.Literal) -> Kind:
     if "e" in node.name.lower():
-        return "float"
+        raise NotPortableError("it has a number with an exponent")
+    if len(node.name.replace(".", "").lstrip("0")) > 15:
+        raise NotPortableError("it has a number with more digits than a float holds")
     return "decimal"
 
 
@@ -385,6 +401,8 @@ def constant_moment(node: exp.Expr) -> Moment | None:
 def _literal_moment(node: exp.Cast) -> Moment | None:
     asked = NOW_MARK in node.meta
     try:
+        if not _ISO.match(node.this.name):
+            return None
         if node.to.this == exp.DType.DATE:
             return Moment("day", date.fromisoformat(node.this.name).toordinal(), asked=asked)
         if node.to.this in (exp.DType.TIMESTAMP, exp.DType.TIMESTAMPNTZ, exp.DType.DATETIME):
@@ -423,7 +441,13 @@ def guarded(column: exp.Column, column_type: str) -> exp.Expr:
     if kind == "float":
         value = exp.cast(value, "REAL", dialect="sqlite")
     misfit = exp.Anonymous(this="omni_misfit", expressions=[exp.Literal.string(column.name)])
-    return exp.Case().when(fits, value).else_(misfit)
+    case = exp.Case().when(fits, value)
+    if kind == "text":
+        # A column without text affinity may hold numbers: they leave as their text, as in a scan.
+        numbers = [exp.Literal.string("integer"), exp.Literal.string("real")]
+        is_number = exp.In(this=exp.Anonymous(this="typeof", expressions=[column.copy()]), expressions=numbers)
+        case = case.when(is_number, exp.cast(column.copy(), "TEXT", dialect="sqlite"))
+    return case.else_(misfit)
 
 
 def _canonical(column: exp.Column, pattern: str, check: str, convert: str) -> exp.Expr:

@@ -44,7 +44,9 @@ _canonical = json.JSONEncoder(default=repr, sort_keys=True).encode
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A fragment, gated. ``moments``: names of the parameters that stand for the time of asking.
+    """A fragment, gated. ``values``: of the policy's row conditions. ``shown``: the SQL without what policies put in.
+
+    ``moments``: names of the parameters that stand for the time of asking.
 
     ``types``: DuckDB type by output column where the plan knows it. ``decimals``: output columns that are decimal
     constants, by position. ``schema``: the version of the source's schema that it was planned against.
@@ -52,6 +54,8 @@ class Prepared:
 
     source: str
     sql: str
+    shown: str
+    values: Mapping[str, Any]
     tables: tuple[str, ...]
     filtered: tuple[str, ...]
     masked: tuple[str, ...]
@@ -60,12 +64,12 @@ class Prepared:
     decimals: Mapping[int, str]
     schema: str
 
-    def params(self, now: datetime, timezone: str) -> dict[str, str]:
-        """Values of ``moments``: dates and times of the asker's zone, in the text form of ``iso``."""
+    def params(self, now: datetime, timezone: str) -> dict[str, Any]:
+        """``values``, and those of ``moments``: dates and times of the asker's zone, in the text form of ``iso``."""
         if not self.moments:
-            return {}
+            return dict(self.values)
         local = now.astimezone(ZoneInfo(timezone)).replace(tzinfo=None)
-        return {name: moment_value(name, local) for name in self.moments}
+        return {**self.values, **{name: moment_value(name, local) for name in self.moments}}
 
 
 def moment_name(kind: str, offset: int) -> str:
@@ -126,4 +130,6 @@ class PlanCache:
 def _from_body(body: Mapping[str, Any]) -> Prepared:
     lists = {k: tuple(body[k]) for k in ("tables", "filtered", "masked", "moments", "types")}
     decimals = {int(k): v for k, v in body["decimals"].items()}
-    return Prepared(body["source"], body["sql"], decimals=decimals, schema=body["schema"], **lists)
+    return Prepared(
+        body["source"], body["sql"], body["shown"], body["values"], decimals=decimals, schema=body["schema"], **lists
+    )

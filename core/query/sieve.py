@@ -75,7 +75,7 @@ class Sieve:
     def sql(self, permitted: PermittedScan) -> str:
         table = permitted.scan.table
         shown: list[exp.Expr] = []
-        for name in permitted.scan.columns:
+        for name in permitted.shown:
             column = table.column(name)
             if column is None:
                 raise AssertionError(f"scan of {table.full_name} names an unknown column")

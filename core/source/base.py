@@ -112,4 +112,20 @@ class SqlSource(Source, Protocol):
         """As ``open``, but rows outside ``rows`` never leave the database (nor can they cause an error)."""
         ...
 
+    def permitted(
+        self,
+        table: Table,
+        columns: Sequence[tuple[str, str]] | None,
+        rows: Condition,
+        params: dict[str, Any],
+        deadline: Deadline,
+    ) -> str:
+        """``SELECT columns FROM table WHERE rows`` in its dialect, to stand in brackets in a fragment's FROM.
+
+        ``columns``: (name, expression in the dialect), or None for all as they are.
+        ``rows`` filters exactly as in ``open_filtered``; its values go
+        into ``params``. Where rows are filtered, the end is a fence that the planner moves no predicate across.
+        """
+        ...
+
     def run(self, fragment: Fragment, fetching: Fetching) -> Rows: ...

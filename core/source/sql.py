@@ -155,6 +155,26 @@ class PostgresSource:
                 )
         return sides
 
+    def permitted(
+        self,
+        table: Table,
+        columns: Sequence[tuple[str, str]] | None,
+        rows: Condition,
+        params: dict[str, Any],
+        deadline: Deadline,
+    ) -> str:
+        with self._reading(deadline) as connection:
+            qualified = self._place(connection, table.name)
+            sides = self._sides(table, self._columns(connection, qualified))
+        named = [f"{expression} AS {quoted(name)}" for name, expression in columns or ()]
+        chosen = "*" if columns is None else ", ".join(named) or "NULL"
+        sql = f"SELECT {chosen} FROM {qualified}"  # noqa: S608
+        if rows == EVERY_ROW:
+            return sql
+        by_name = {name.lower(): side for name, side in sides.items()}
+        where = Where(lambda name: sides.get(name) or by_name.get(name.lower()), params)
+        return f"{sql} WHERE {where.sql(rows)} OFFSET 0"
+
     def run(self, fragment: Fragment, fetching: Fetching) -> Rows:
         started = time.monotonic()
         sql, params = driver_sql(fragment.sql, fragment.params)

@@ -125,6 +125,23 @@ class SqliteSource:
                     fetching.progress(self.name, scan.table.name, rows=total, calls=1, total_calls=1)
                 yield rows_to_batch(_convert(raw, readers), columns, schema, where)
 
+    def permitted(
+        self,
+        table: Table,
+        columns: Sequence[tuple[str, str]] | None,
+        rows: Condition,
+        params: dict[str, Any],
+        deadline: Deadline,
+    ) -> str:
+        sides = self._sides(table, deadline)
+        named = [f"{expression} AS {quoted(name)}" for name, expression in columns or ()]
+        chosen = "*" if columns is None else ", ".join(named) or "NULL"
+        sql = f"SELECT {chosen} FROM {quoted(table.name)}"  # noqa: S608
+        if rows == EVERY_ROW:
+            return sql
+        where = Where(lambda name: sides.get(name.lower()), params)
+        return f"{sql} WHERE {where.sql(rows)} LIMIT -1 OFFSET 0"
+
     def run(self, fragment: Fragment, fetching: Fetching) -> Rows:
         started = time.monotonic()
         sql, params = fragment.sql, dict(fragment.params)
