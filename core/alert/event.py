@@ -3,7 +3,8 @@
 An event holds everything that a message needs, so that it can still be delivered after its alert has left the project::
 
     id, alert, instance, key, kind, severity, state, previous_state, slot, since, timezone, actual_value, threshold,
-    context, description, runbook, labels, label (the rule's own severity), error?, missed?, tell (channels or not)
+    context, description, runbook, place (its file and line), labels, label (the rule's own severity), error?,
+    principal? (who asked, of an error), missed?, tell (channels or not)
 
 Kinds: firing, worsened, repeat, recovered of an instance; error, error_over, no_data, no_data_over, missed of the
 rule itself. The id is ``alert/instance/episode/kind/seq``; a message adds ``/channel``. The episode is the slot at
@@ -58,6 +59,7 @@ def event(
         "context": {},
         "description": rule.description[:1_000],
         "runbook": rule.runbook[:1_000],
+        "place": rule.place,
         "labels": dict(rule.labels),
         "label": rule.severity,
         "tell": tell,

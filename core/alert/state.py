@@ -273,5 +273,5 @@ def _of_health(health: Mapping[str, Any], kind: str, seq: int, at: str, rule: Ru
         state="OK" if over else health["state"],
         previous_state=health["state"] if over else "OK",
         tell=tell,
-        facts={"error": health["error"]} if "error" in health else {},
+        facts={"error": health["error"], "principal": rule.principal.name} if "error" in health else {},
     )

@@ -1,7 +1,8 @@
 """Email over SMTP: a text and an HTML part, STARTTLS unless told otherwise, one connection per message.
 
-Options of the channel, which override the project's ``smtp``: to (one address or a list), from, host, port (587;
-465 for tls), tls (starttls | tls | none), user, password, ca_file (a private authority's certificate).
+Options of the channel: to (one address or a list), subject (see ``message.with_subject``) and, overriding the
+project's ``smtp``: from, host, port (587; 465 for tls), tls (starttls | tls | none), user, password, ca_file (a
+private authority's certificate).
 The Message-ID is made of the message's id: a mail sent again after a crash is the same mail.
 All recipients get it or none do: when one is refused for now (greylisting), the whole is tried again later; those
 refused for good are left out, and named in the history, as long as one remains.
@@ -29,7 +30,7 @@ from typing import Any
 from core.deadline import Deadline
 from core.errors import ConfigInvalid
 from core.model import Channel
-from core.notify.message import Message, one_line
+from core.notify.message import Message, one_line, with_subject
 from core.notify.send import Resolver, SendFailed, SendResult, texts
 
 _COLOURS = {"alert": "#c4320a", "warn": "#b54708", "ok": "#067647"}
@@ -57,6 +58,8 @@ def send_email(
 ) -> SendResult:
     """Send once. SendFailed is final for a 5xx answer about the mail, retryable for 4xx, network and login trouble."""
     route = _route(channel, resolve, smtp)
+    subject = channel.options.get("subject")
+    message = with_subject(message, str(subject)) if subject else message
     content = compose(message, route).as_bytes(policy=SMTP)
     with _mapped(route), _connected(route, deadline) as client:
         return _transfer(client, route, content)
@@ -272,8 +275,7 @@ def _refusal(route: Route, code: int, text: bytes | str, what: str) -> SendFaile
     said = one_line(text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text), 200)
     final = 500 <= code < 600
     return SendFailed(
-        f"The mail server {route.host}:{route.port} refused {what}: {code} {said}. "
-        + ("It is given up." if final else "It is tried again."),
+        f"The mail server {route.host}:{route.port} refused {what}{'' if final else ' for now'}: {code} {said}.",
         retryable=not final,
         channel=route.channel,
         smtp_code=code,
@@ -289,7 +291,7 @@ def _mapped(route: Route) -> Iterator[None]:
     except smtplib.SMTPAuthenticationError as error:
         text = (
             f"The mail server {where} refused the login of {route.user!r} ({error.smtp_code}). Check smtp.user and "
-            "the secret that smtp.password names. It is tried again."
+            "the secret that smtp.password names."
         )
     except smtplib.SMTPNotSupportedError as error:
         text = f"The mail server {where} does not offer what is asked for: {error}. See tls and user of the channel."
@@ -301,10 +303,10 @@ def _mapped(route: Route) -> Iterator[None]:
             "For a private authority set ca_file."
         )
     except smtplib.SMTPException as error:
-        text = f"The mail server {where} broke off the conversation ({type(error).__name__}). It is tried again."
+        text = f"The mail server {where} broke off the conversation ({type(error).__name__})."
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        text = f"The mail server {where} cannot be reached: {reason}. It is tried again."
+        text = f"The mail server {where} cannot be reached: {reason}. Check host, port and tls."
     else:
         return
     raise SendFailed(text, retryable=True, channel=route.channel)

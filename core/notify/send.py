@@ -180,7 +180,7 @@ def accepted(response: Response, channel: Channel) -> SendResult:
     if 200 <= status < 300:
         return SendResult(f"HTTP {status}")
     retryable = status >= 500 or status in RETRIED
-    hint = "It is tried again." if retryable else "It is given up: mend the channel's options."
+    hint = "Its receiver cannot take it now." if retryable else "Check the channel's options."
     if 300 <= status < 400:
         hint = "Redirects are not followed: put the new address into the channel's url."
     raise SendFailed(

@@ -31,6 +31,8 @@ def payload(message: Message) -> dict[str, Any]:
         {"type": "header", "text": {"type": "plain_text", "text": one_line(message.subject, MAX_HEADER)}},
         _section(f"{_SIGNS[message.tone]} {escaped(message.sentence)}"),
     ]
+    if message.advice:
+        blocks.append(_section(escaped(message.advice)))
     if message.description:
         blocks.append(_section(escaped(message.description)))
     blocks += _fields(message.facts)

@@ -201,7 +201,13 @@ def test_m_of_n_counts_a_missing_row_as_good() -> None:
 
 
 def test_an_event_holds_all_that_a_message_needs() -> None:
-    of = rule(description="Orders of the day", runbook="https://x/y", labels={"team": "a"}, severity="critical")
+    of = rule(
+        description="Orders of the day",
+        runbook="https://x/y",
+        place="alerts/revenue.yaml:1",
+        labels={"team": "a"},
+        severity="critical",
+    )
     _, (event,) = state.step(None, seen("A", of), START, of)
     assert event == {
         "id": "revenue/-/20260131T090000Z/firing/0",
@@ -220,6 +226,7 @@ def test_an_event_holds_all_that_a_message_needs() -> None:
         "context": {},
         "description": "Orders of the day",
         "runbook": "https://x/y",
+        "place": "alerts/revenue.yaml:1",
         "labels": {"team": "a"},
         "label": "critical",
         "tell": True,

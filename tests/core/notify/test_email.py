@@ -14,6 +14,7 @@ import pytest
 from core.errors import ConfigInvalid, Error
 from core.model import Channel
 from core.notify.send import SendFailed, SendResult
+from core.sqlsentinel import Notify, _channel
 from tests.core.notify.mailserver import PASSWORD, USER, Inbox, free_port, mail_server
 from tests.core.notify.parts import deliver, events, firing
 
@@ -145,6 +146,33 @@ def test_nothing_can_be_put_into_the_headers(inbox: Inbox) -> None:
     assert got["Bcc"] is None
     assert inbox.recipients == [["ann@example.com"]]
     assert "eve@example.com" in got["Subject"]
+
+
+def test_a_subject_of_the_channels_own(inbox: Inbox) -> None:
+    event = firing("oncall", columns=("k",), row=("ü\r\nBcc: eve@example.com",), key=("k",))
+    mail(inbox, event, channel={"subject": "Größe {alert_name} {status}\r\nBcc: eve@example.com {key} {alert.slot}"})
+    (got,) = inbox.mails
+    assert got["Subject"] == "Größe revenue ALERT Bcc: eve@example.com k=ü Bcc: eve@example.com {alert.slot}"
+    assert got["Bcc"] is None
+    assert "<title>Größe revenue ALERT" in got.get_payload(1).get_content()  # type: ignore[union-attr]
+
+
+def test_a_subject_as_sqlsentinel_files_have_it(inbox: Inbox) -> None:
+    kept = Notify(channel="email", recipients=["ann@example.com"], subject="Alert: {alert_name}")
+    mail(inbox, events("oncall")["firing"], channel=_channel(kept, "revenue"))
+    mail(inbox, events("oncall")["error"], channel=_channel(kept, "revenue"))
+    assert [got["Subject"] for got in inbox.mails] == ["Alert: revenue", "[BROKEN] Alert: revenue"]
+
+
+def test_a_broken_query_says_what_to_do_in_both_parts(inbox: Inbox) -> None:
+    mail(inbox, events("oncall", place="alerts/revenue.yaml:1")["error"])
+    (got,) = inbox.mails
+    assert got["Subject"] == "[BROKEN] revenue: SOURCE_TIMEOUT"
+    for part in got.iter_parts():  # type: ignore[attr-defined]
+        text = part.get_content()
+        for shown in ("nothing watches it: shop did not answer within 5 s", "Look whether the source is up", "rq"):
+            assert shown in text
+        assert "omni alert run revenue --dry-run" in text
 
 
 @pytest.mark.parametrize("key", ["to", "from"])
