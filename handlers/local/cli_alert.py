@@ -137,9 +137,26 @@ def history(options: argparse.Namespace) -> int:
 
 
 def _history_row(record: dict[str, Any]) -> list[Any]:
-    known = ("at", "kind", "slot", "outcome")
-    rest = ", ".join(f"{k}={v}" for k, v in record.items() if k not in known and v not in (None, "", [], {}))
-    return [record.get("at", "-"), record.get("kind", "-"), record.get("slot", "-"), record.get("outcome", "-"), rest]
+    outcome = record.get("outcome") or record.get("status") or "-"
+    return [record.get("at", "-"), record.get("kind", "-"), record.get("slot", "-"), outcome, _details(record)]
+
+
+def _details(record: dict[str, Any]) -> str:
+    kind, error = record.get("kind"), record.get("error")
+    if kind == "run" and error:
+        parts = []
+    elif kind == "run":
+        parts = [f"{count} {state}" for state, count in record["counts"].items()]
+        parts += [f"actual {record['actual_value']}"] if record.get("actual_value") is not None else []
+        parts += [f"events {len(record['events'])}"] if record["events"] else []
+    elif kind == "delivery":
+        parts = [f"{record['about']} to {record['channel']}", f"attempts {record['attempts']}"]
+        parts += [record["detail"]] if record.get("detail") else []
+    elif kind == "missed":
+        parts = [f"{record['count']} runs from {record['first']} to {record['last']}"]
+    else:
+        parts = [f"{k} {record[k]}" for k in ("until", "by", "because") if record.get(k)]
+    return ", ".join([*parts, f"{error['code']}: {error['message']}"] if error else parts)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -73,6 +73,7 @@ def test_a_dead_message_is_said_wherever_one_looks(home: Path, hook: Hook) -> No
         shown = good("alert", command, "big-orders", cwd=home).stdout
         assert "dead:        firing to hook, given up at " in shown
         assert "HTTP 410" in shown
+    assert "dead" in good("alert", "history", "big-orders", cwd=home).stdout
     status = json.loads(good("alert", "status", "big-orders", "--json", cwd=home).stdout)
     assert [(d["channel"], d["error"]["code"]) for d in status["dead"]] == [("hook", "SOURCE_ERROR")]
 
