@@ -83,7 +83,7 @@ def show(options: argparse.Namespace) -> int:
         _say_fact(key, ", ".join(value) if isinstance(value, list) else "-" if value in (None, "") else value)
     for instance in found["instances"]:
         key = ", ".join(f"{k}={v}" for k, v in instance["key"].items()) or "(all)"
-        say(f"  {key}: {instance['state']}, actual {instance['actual_value']}, threshold {instance['threshold']}")
+        say(f"  {key}: {instance['state']}{_values(instance)}")
     _print_troubles(found)
     say("\n" + found["query"].rstrip())
     return 0
@@ -116,6 +116,8 @@ def _owed(owed: dict[str, Any]) -> str:
     text = f"{owed['kind']} to {owed['channel']}"
     if owed.get("held"):
         text += ", held by the silence"
+    elif owed["status"] == "sending":
+        text += ", being sent"
     elif owed["attempts"]:
         text += f", attempts: {owed['attempts']}, next not before {iso(datetime.fromtimestamp(owed['at'], UTC))}"
     error = owed.get("error")
@@ -236,19 +238,30 @@ def _print_run(result: dict[str, Any]) -> None:
             if instance["previous_state"] != instance["state"]
             else instance["state"]
         )
-        values = f"actual {instance['actual_value']}, threshold {instance['threshold']}"
-        say(f"  {key + ': ' if key else ''}{change}, {values}")
+        say(f"  {key + ': ' if key else ''}{change}{_values(instance)}")
     for event in result.get("would_send", []):
         say(f"  would send: {event['kind']} {event['id']}")
     for event in result["events"]:
         if event["channels"] and not result.get("dry_run"):
-            say(f"  {event['kind']} -> {', '.join(event['channels'])}")
+            say(f"  {_told(event)} -> {', '.join(event['channels'])}")
     if result["delivered"] or result["owed"] or result["dead"]:
         say(f"  {_counts(result)}")
     for warning in result.get("warnings", []):
         _complain(f"warning: {result['alert']}: {warning}")
     if result.get("error"):
         _complain(f"error: {result['alert']}: {result['error']['code']}: {result['error']['message']}")
+
+
+def _values(instance: dict[str, Any]) -> str:
+    shown = {"actual": instance["actual_value"], "threshold": instance["threshold"]}
+    return "".join(f", {name} {value}" for name, value in shown.items() if value is not None)
+
+
+def _told(event: dict[str, Any]) -> str:
+    from urllib.parse import unquote
+
+    instance = unquote(event["id"].split("/")[1])
+    return event["kind"] if instance == "-" else f"{event['kind']} {instance}"
 
 
 def _counts(result: dict[str, Any]) -> str:
