@@ -205,6 +205,16 @@ def test_a_dead_message_is_shown_until_the_next_episode_of_its_instance() -> Non
     assert world.watcher.status([of])[0]["dead"] == []
 
 
+def test_an_error_is_no_episode_of_the_instance_without_key() -> None:
+    world = World()
+    of = rule(schedule=None)
+    world.receiver.fails["hook"] = [RefusedError("no")]
+    for says, dead in ((ALERT, 1), (SourceTimeout("slow"), 1), (OK, 1), (ALERT, 0)):
+        world.says = says
+        world.run(of)
+        assert len(world.watcher.status([of])[0]["dead"]) == dead
+
+
 def test_the_newest_dead_messages_are_shown() -> None:
     world = World()
     of = rule(schedule=None, key=("n",))

@@ -117,6 +117,17 @@ def test_history_is_in_the_order_of_what_happened_whatever_the_slot() -> None:
     assert world.watcher.run(of, START - timedelta(days=4))["outcome"] is None
 
 
+def test_the_run_of_a_slot_that_was_judged_early_is_found() -> None:
+    """A scheduler's clock may be ahead of ours."""
+    world = World()
+    of = rule(schedule=None)
+    world.says = ALERT
+    world.watcher.run(of, START + timedelta(minutes=4))
+    world.says = OK
+    world.run(of, minutes=10)
+    assert world.watcher.run(of, START + timedelta(minutes=4))["outcome"] == "ALERT"
+
+
 def test_the_run_of_an_old_slot_is_found_behind_much_history() -> None:
     world = World()
     of = rule(schedule=None)

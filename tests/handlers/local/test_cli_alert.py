@@ -80,9 +80,12 @@ def test_a_dead_message_is_said_wherever_one_looks(home: Path, hook: Hook) -> No
 
 def test_dead_messages_and_exit_codes(home: Path, hook: Hook) -> None:
     hook.status = 410
+    good("alert", "run", "big-orders", cwd=home)
     change(home, "max(amount) > 900", "count(*) > 900")
-    ran = good("alert", "run", "big-orders", "--exit-status", "--json", cwd=home)
-    assert json.loads(ran.stdout)["dead"] == 0
+    ran = omni("alert", "run", "big-orders", "--exit-status", "--json", cwd=home)
+    result = json.loads(ran.stdout)
+    assert (ran.returncode, result["outcome"], result["dead"]) == (1, "OK", 1)  # nobody learns that it is over
+    assert json.loads(good("alert", "run", "big-orders", "--exit-status", "--json", cwd=home).stdout)["dead"] == 0
     change(home, "count(*) > 900", "nothing > 900")
     good("alert", "silence", "big-orders", "--for", "1h", "--because", "x", cwd=home)
     assert omni("alert", "run", "big-orders", cwd=home).returncode == 2
