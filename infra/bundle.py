@@ -30,6 +30,7 @@ from core import project
 from core.errors import ConfigInvalid, Error
 from infra.contents import CLOUDS, code_files, project_files
 from infra.layer import BUILD, PACKAGES, ROOT, RUNTIME_BRINGS, compile_all, layer, pack
+from infra.snapshot import is_database, snapshot
 from infra.wheels import Target, closure, lock
 
 LIMIT_BYTES = 250_000_000
@@ -122,7 +123,8 @@ def _stage(cloud: str, own: Path, project_root: Path, taken: Sequence[str], pyth
         (own / name).write_text(text)
     compile_all(own, python, strict=True)
     for path in taken:
-        _copy(project_root / path, own / "project" / path)
+        copy = snapshot if is_database(project_root / path) else _copy
+        copy(project_root / path, own / "project" / path)
     found = project.load(own / "project", {})
     validated = {"digest": found.digest, "document": found.document}
     (own / "project.json").write_text(json.dumps(validated, sort_keys=True, separators=(",", ":")))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import ConfigInvalid
+from infra.snapshot import SIDE_FILES, is_database
 
 CLOUDS = ("aws", "gcp", "azure")
 _DECLARED = ("omni.yaml", "policies/**/*.yaml", "policies/**/*.yml", "alerts/**/*.yaml", "alerts/**/*.yml",
@@ -41,7 +42,8 @@ def code_files(repository: Path, cloud: str) -> Iterator[str]:
 def project_files(root: Path) -> ProjectFiles:
     """The declared YAML and the data files that its sources name below the folder.
 
-    Hidden files (``.omni/``, ``.env``), keys and SQLite's side files are never taken, whatever names them.
+    Hidden files (``.omni/``, ``.env``), keys and SQLite's side files are never taken, whatever names them. The side
+    files of a database that is taken are not left out either: its snapshot has what they hold.
     Raises ConfigInvalid where there is no omni.yaml.
     """
     if not (root / "omni.yaml").is_file():
@@ -51,7 +53,8 @@ def project_files(root: Path) -> ProjectFiles:
     for text in {text for document in documents for text in _source_texts(document)}:
         taken |= set(_data(root, text))
     taken = {path for path in taken if not _NEVER.search(path)}
-    left = {path for path in _below(root, ".") if path not in taken}
+    inside = {path + ending for path in taken if is_database(root / path) for ending in SIDE_FILES}
+    left = {path for path in _below(root, ".") if path not in taken and path not in inside}
     return ProjectFiles(tuple(sorted(taken)), tuple(sorted(left)), _connectors(documents))
 
 

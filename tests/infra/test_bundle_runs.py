@@ -95,7 +95,9 @@ def test_a_run_leaves_nothing_in_the_bundle(sealed: Path) -> None:
     before = sorted((str(p), p.stat().st_mtime_ns) for p in sealed.rglob("*") if p.is_file())
     env = {"OMNI_ENDPOINT_URL": emulator(Ministack).url, "OMNI_STORE_TABLE": "not-there", **CREDENTIALS}
     with Lambda("handlers.aws.main.watch", sealed, env, python=python313(), paths=[runtime("aws")]) as function:
-        assert function.invoke(event("aws_eventbridge_scheduler")).payload["error"]["code"] == "CONFIG_INVALID"
+        raised = function.invoke(event("aws_eventbridge_scheduler")).error
+        assert raised is not None
+        assert raised["errorType"] == "ConfigInvalid"
     after = sorted((str(p), p.stat().st_mtime_ns) for p in sealed.rglob("*") if p.is_file())
     assert before == after
     assert os.environ.get("OMNI_PROJECT") is None
