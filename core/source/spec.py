@@ -52,6 +52,7 @@ class FieldSpec:
     from_path: bool
     whole: bool
     filters: Mapping[Operator, Filter] = field(default_factory=dict)
+    doc: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,7 @@ class TableSpec:
                 {op: flt.faith for op, flt in f.filters.items()},
                 required=f.name in needed,
                 hidden=f.whole,
+                doc=f.doc,
             )
             for f in self.fields
         )
@@ -250,7 +252,7 @@ def _table(name: str, doc: TableDoc, connector: ConnectorDoc, file: Path, places
             key=key,
         )
     fields = [_field(n, c, keys, bool(_echoed(n, reads) and c.path is None)) for n, c in doc.columns.items()]
-    fields.append(FieldSpec("_raw", "JSON", (), True, False, True))
+    fields.append(FieldSpec("_raw", "JSON", (), True, False, True, doc="The whole item."))
     patterns = {n: re.compile(c.pattern) for n, c in doc.columns.items() if c.pattern}
     return TableSpec(name, doc.doc, reads, doc.params, tuple(fields), patterns)
 
@@ -280,7 +282,7 @@ def _field(name: str, doc: ColumnDoc, keys: set[str], echoed: bool) -> FieldSpec
     if name in keys:
         faith: Faith = "exact" if echoed else "superset"
         filters = {"=": Filter("", faith), "in": Filter("", faith), **filters}
-    return FieldSpec(name, doc.type, _steps(doc.path or name), doc.optional, echoed, False, filters)
+    return FieldSpec(name, doc.type, _steps(doc.path or name), doc.optional, echoed, False, filters, doc.doc)
 
 
 def _steps(path: str) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ tables:
     columns:
       store: VARCHAR
       id: {type: BIGINT, filter: {"=": {param: id, exact: true}}}
-      customer_name: {type: VARCHAR, path: customer.name, optional: true}
+      customer_name: {type: VARCHAR, path: customer.name, optional: true, doc: as on the invoice}
 """
 
 
@@ -44,6 +44,7 @@ def test_what_a_connector_becomes(tmp_path: Path) -> None:
         ("customer_name", False, False, {}),
         ("_raw", False, True, {}),
     ]
+    assert [c.doc for c in table.columns] == ["", "", "as on the invoice", "The whole item."]
 
 
 @pytest.mark.parametrize(
