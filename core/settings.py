@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -62,10 +63,20 @@ class Settings:
         made = cls(**found)
         if made.log_level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
             raise ConfigInvalid(f"{PREFIX}LOG_LEVEL has to be DEBUG, INFO, WARNING or ERROR.", key=f"{PREFIX}LOG_LEVEL")
+        size(made.memory_limit)
         for name in _POSITIVE:
             if getattr(made, name) <= 0:
                 raise ConfigInvalid(f"{PREFIX}{name.upper()} has to be more than 0.", key=PREFIX + name.upper())
         return made
+
+
+def size(text: str) -> int:
+    """Bytes of ``512MB``, ``1.5GiB``. Raises ConfigInvalid."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise ConfigInvalid(f"{text!r} is no size of memory; write it as 512MB or 1GiB.", key="OMNI_MEMORY_LIMIT")
+    power = " KMGT".index(match[2].upper() or " ")
+    return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
 
 
 _POSITIVE = ("threads", "max_rows", "max_result_bytes", "max_calls", "fetch_connections", "lease_s")

@@ -77,16 +77,24 @@ class Answering:
     def _run(self) -> Answer:
         key = key_of(self._ask, self._digest)
         kept = self._kept(key) if self._settings.pushdown else None
-        if kept is not None:
+        if kept is None:
+            planned, _ = self._planned()
+            if not isinstance(planned, Prepared):
+                return self._from_engine(planned)
+            kept = self._keep(key, planned)
+        try:
             return self._from_database(kept)
-        planned, _ = self._planned()
-        if not isinstance(planned, Prepared):
-            return self._from_engine(planned)
+        except _OverflowError:
+            # SQLite's integers end at 64 bits, or turn into floats there; the engine's do not.
+            scans, _ = self._planned(fragments=False)
+            return self._from_engine(cast("Plan", scans))
+
+    def _keep(self, key: str, planned: Prepared) -> Prepared:
         version = self._schema_version(planned.source)
         if version:
             planned = replace(planned, schema=version)
             self._plans.put(key, planned, self._ask.now)
-        return self._from_database(planned)
+        return planned
 
     def facts(self) -> dict[str, Any]:
         """Tables, masks and cost so far; no row."""
@@ -111,7 +119,7 @@ class Answering:
         ask = getattr(source, "schema_version", None)
         return str(ask(self._deadline)) if ask is not None else ""
 
-    def _planned(self) -> tuple[Plan | Prepared, str]:
+    def _planned(self, *, fragments: bool = True) -> tuple[Plan | Prepared, str]:
         from core.query import fragment, plan
         from core.query.parse import parse
 
@@ -125,6 +133,8 @@ class Answering:
         databases = self._databases({b.visible.table.source for b in bound} | private)
         if ask.dialect != "duckdb":
             return fragment.native(statement, bound, databases, ask.private_source, self._deadline), ""
+        if not fragments:
+            return plan.plan(statement, bound), ""
         if not self._settings.pushdown:
             return plan.plan(statement, bound).without_pushdown(), "pushdown is switched off"
         found, why_not = fragment.from_duckdb(statement, bound, databases, self._deadline)
@@ -147,9 +157,16 @@ class Answering:
         self._masked = planned.masked
         source = cast(SqlSource, self._catalog.source(planned.source))
         params = planned.params(self._ask.now, self._ask.timezone)
-        result = source.run(
-            Fragment(planned.source, planned.sql, params, max_rows=self._settings.max_rows), self._fetching()
-        )
+        fragment = Fragment(planned.source, planned.sql, params, max_rows=self._settings.max_rows)
+        try:
+            result = source.run(fragment, self._fetching())
+        except SourceError as error:
+            if planned.types and "integer overflow" in error.message:
+                raise _OverflowError from None
+            raise
+        whole = [i for i, kind in enumerate(planned.types) if kind in ("BIGINT", "HUGEINT", "INTEGER")]
+        if any(isinstance(row[i], float) for row in result.rows for i in whole):
+            raise _OverflowError
         now = datetime.now(UTC)
         for table in planned.tables:
             self._ledger.fetched(table, now, 0.0, False)
@@ -252,6 +269,10 @@ class Answering:
         sql = planned.engine_sql()
         engine.verify(sql, [b.name for b in planned.bound])
         return explain.of_scans(planned, permit(planned.scans, self._ask.principal), sql, why_scans, self._catalog)
+
+
+class _OverflowError(Exception):
+    """A whole number left what SQLite can count to."""
 
 
 class _Feed:

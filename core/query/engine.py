@@ -240,7 +240,8 @@ def _translate(error: duckdb.Error, deadline: Deadline, names: Mapping[str, str]
 
 def _clean(text: str, names: Mapping[str, str]) -> str:
     """DuckDB's first paragraph, with the query's own table names."""
-    kept = [line.strip() for line in text.split("\n\n")[0].split("\n") if line.strip() and not line.startswith("LINE ")]
+    first = text.split("\n\n")[0].split("Candidate functions")[0]
+    kept = [line.strip() for line in first.split("\n") if line.strip() and not line.startswith("LINE ")]
     result = " ".join(kept)
     for fresh, name in sorted(names.items(), key=lambda pair: -len(pair[0])):
         result = result.replace(fresh, name)

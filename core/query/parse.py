@@ -196,6 +196,7 @@ def _syntax(error: SqlglotError) -> SqlSyntax:
     first = found[0]
     line, column = first.get("line"), first.get("col")
     what = re.sub(r"\s+", " ", str(first.get("description") or _first_line(error))).rstrip(".")
+    what = re.sub(r" ?(but got )?<Token [^>]*>", " the end of the text", what)
     near = first.get("highlight") or ""
     place = f" at line {line}, column {column}" if line else ""
     near_text = f" near {near[:40]!r}" if near else ""

@@ -80,8 +80,21 @@ def to_json(answer: Answer) -> bytes:
 def ndjson(answer: Answer) -> Iterator[bytes]:
     import orjson
 
-    for record in answer.records():
-        yield orjson.dumps({name: value(v) for name, v in record.items()}) + b"\n"
+    names = unique([name for name, _ in answer.columns])
+    for row in answer.rows:
+        yield orjson.dumps({name: value(v) for name, v in zip(names, row, strict=True)}) + b"\n"
+
+
+def unique(names: Sequence[str]) -> list[str]:
+    """The names with _1, _2 ... behind repeated ones: an object has each key once."""
+    result: list[str] = []
+    for name in names:
+        free, number = name, 0
+        while free in result:
+            number += 1
+            free = f"{name}_{number}"
+        result.append(free)
+    return result
 
 
 def to_csv(answer: Answer) -> str:

@@ -51,12 +51,26 @@ def check(tree: exp.Query, dialect: str) -> None:
             _check_table(node)
         elif isinstance(node, exp.DataType) and node.this == exp.DType.USERDEFINED:
             raise SqlRejected("Only built-in types may be named in a cast.")
+        elif dialect == "postgres" and isinstance(node, exp.Column) and _is_session_value(node):
+            raise _function_rejected(node.name)
         elif isinstance(node, exp.Dot) and isinstance(node.expression, exp.Func):
             raise _function_rejected(f"{node.this.name}.{_function_name(node.expression)}")
         elif isinstance(node, exp.Select) and not node.expressions:
             raise SqlSyntax("The query selects nothing. Name columns after SELECT.")
         elif isinstance(node, exp.Select) and (node.args.get("into") or node.args.get("locks")):
             raise SqlRejected("SELECT INTO and FOR UPDATE write or lock; only reading is possible here.")
+
+
+def _is_session_value(node: exp.Column) -> bool:
+    """PostgreSQL's functions that are written without brackets."""
+    names = ("user", "current_user", "session_user", "current_role", "current_catalog", "current_schema")
+    identifier = node.this
+    return (
+        not node.table
+        and isinstance(identifier, exp.Identifier)
+        and not identifier.quoted
+        and node.name.lower() in names
+    )
 
 
 def _check_subqueries(tree: exp.Query) -> None:
@@ -174,7 +188,7 @@ def _series(node: exp.GenerateSeries) -> int:
     if size > 100_000:
         raise SqlRejected(f"A list of {size:,} numbers is too long for a value. Put the series into FROM.")
     # Lists in lambdas of lists multiply; a list by itself may be long.
-    return max(1, size) if node.find_ancestor(exp.Lambda, exp.Comprehension) else 1
+    return max(1, size) if node.root().find(exp.Lambda, exp.Comprehension) else 1
 
 
 def _integer(node: exp.Expr) -> int | None:

@@ -35,11 +35,19 @@ class Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code: 0 done, 1 bad news asked for, 2 caller, 3 later, 4 ours."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    as_json = "--json" in arguments
-    try:
+
+    def command() -> int:
         options = parser().parse_args(arguments)
-        command: Command = options.command_function
-        code = command(options)
+        chosen: Command = options.command_function
+        return chosen(options)
+
+    return run_safely(command, "--json" in arguments)
+
+
+def run_safely(command: Callable[[], int], as_json: bool) -> int:
+    """Run and report: whatever happens becomes an exit code and a clear sentence."""
+    try:
+        code = command()
         sys.stdout.flush()
         return code
     except Error as error:

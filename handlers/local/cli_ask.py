@@ -13,24 +13,58 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from core.errors import ConfigInvalid, SourceTimeout
+from core.errors import ConfigInvalid
 from core.model import Answer, Ask
-from handlers.local.cli_common import duration, open_app, principal, print_json, print_rows, say, wants_json
+from core.settings import Settings, size
+from handlers.local.cli_common import (
+    duration,
+    load_project,
+    open_app,
+    principal,
+    print_json,
+    print_rows,
+    say,
+    wants_json,
+)
 
-STUCK_S = 5.0
 SHOW_AFTER_S = 1.0
 
 
 def ask(options: argparse.Namespace) -> int:
     if options.async_:
         raise ConfigInvalid("--async: jobs are not there yet. Ask without it.", key="--async")
+    from handlers.local.guardian import guarded
+
+    timeout_s = _timeout(options)
+    if timeout_s is None:
+        timeout_s = load_project(options).defaults.timeout_s
+    settings = Settings.from_env(os.environ)
+    return guarded(lambda: _reported(options), timeout_s, size(settings.memory_limit))
+
+
+def _reported(options: argparse.Namespace) -> int:
+    """Ask and print, errors included: this is where the guarded child begins and ends."""
+    from handlers.local.cli import run_safely
+
+    return run_safely(lambda: _ask(options), wants_json(options))
+
+
+def _ask(options: argparse.Namespace) -> int:
     app = open_app(options)
-    question = _request(app, options)
-    with _killed_when_stuck(question.timeout_s, wants_json(options)), _progress() as progress:
-        answer = app.ask(question, progress)
+    with _progress() as progress:
+        answer = app.ask(_request(app, options), progress)
     _print(answer, options.format or ("json" if wants_json(options) else "table"))
     app.close()
     return 0
+
+
+def _timeout(options: argparse.Namespace) -> float | None:
+    if not options.timeout:
+        return None
+    timeout_s = duration(options.timeout, "--timeout")
+    if timeout_s <= 0:
+        raise ConfigInvalid("--timeout has to be longer than 0.", key="--timeout")
+    return timeout_s
 
 
 def explain(options: argparse.Namespace) -> int:
@@ -100,7 +134,7 @@ def _request(app: Any, options: argparse.Namespace) -> Ask:
         _sql(options),
         principal(options.as_, app.project),
         params=dict(_param(text) for text in options.param),
-        timeout_s=duration(options.timeout, "--timeout") if options.timeout else None,
+        timeout_s=_timeout(options),
         max_staleness_ms=round(duration(options.max_staleness, "--max-staleness") * 1000)
         if options.max_staleness
         else None,
@@ -108,8 +142,6 @@ def _request(app: Any, options: argparse.Namespace) -> Ask:
         row_limit=getattr(options, "limit", None),
         origin="cli",
     )
-    if question.timeout_s <= 0:
-        raise ConfigInvalid("--timeout has to be longer than 0.", key="--timeout")
     return question
 
 
@@ -123,7 +155,7 @@ def _sql(options: argparse.Namespace) -> str:
     if options.sql is not None:
         return str(options.sql)
     try:
-        return Path(options.file).read_text("utf-8")
+        return Path(options.file).read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigInvalid(f"{options.file} cannot be read: {reason}.", file=options.file) from None
@@ -141,28 +173,6 @@ def _param(text: str) -> tuple[str, Any]:
 
 
 # ── while it runs ────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@contextlib.contextmanager
-def _killed_when_stuck(timeout_s: float, as_json: bool) -> Iterator[None]:
-    """End the process when the engine sits in one call that no interrupt reaches, well after the deadline."""
-
-    def stop() -> None:
-        from handlers.local.cli import report
-
-        code = report(
-            SourceTimeout(f"The query could not be stopped within {timeout_s + STUCK_S:g} s. Ask for less."), as_json
-        )
-        sys.stderr.flush()
-        os._exit(code)
-
-    timer = threading.Timer(timeout_s + STUCK_S, stop)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 @contextlib.contextmanager

@@ -56,10 +56,11 @@ def principal(text: str | None, project: Project) -> Principal:
 
     The laptop's owner may be anybody: who can run this can read the project's files. A function never comes here.
     """
-    given = text or os.environ.get("OMNI_AS") or "local"
+    given = text if text is not None else os.environ.get("OMNI_AS", "local")
     name, *rest = [part.strip() for part in given.split(",")]
     if not name:
-        raise ConfigInvalid("--as needs a name, such as ann or ann,role=viewer.", key="--as")
+        # An unset shell variable must not make the asker the owner of the machine.
+        raise ConfigInvalid("--as (or OMNI_AS) is empty; it needs a name, such as ann or ann,role=viewer.", key="--as")
     known = project.principals.get(name)
     base = known.principal if known else Principal(name)
     roles, teams, tenant = set(base.roles), list(base.teams), base.tenant
