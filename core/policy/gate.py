@@ -21,6 +21,8 @@ from core.source.literal import coerce
 class Catalog(Protocol):
     def table(self, source: str, name: str, deadline: Deadline) -> Table | None: ...
 
+    def table_for(self, source: str, name: str, rows: Condition, deadline: Deadline) -> Table | None: ...
+
     def names(self, source: str, deadline: Deadline) -> Sequence[str]: ...
 
     def source_names(self) -> Sequence[str]: ...
@@ -106,7 +108,11 @@ class View:
         decision = self._decide(f"{known}.{name}")
         if decision is None:
             return None
-        origin = self._catalog.table(known, name, self._deadline)
+        if decision.restricts_rows:
+            # Rows that are hidden must not decide which columns and types there are.
+            origin = self._catalog.table_for(known, name, decision.rows, self._deadline)
+        else:
+            origin = self._catalog.table(known, name, self._deadline)
         if origin is None:
             return None
         return Visible(_as_seen(origin, decision), origin, decision)

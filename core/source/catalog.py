@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from core.deadline import Deadline
 from core.errors import Error
-from core.model import Table
+from core.model import EVERY_ROW, Condition, Table
 from core.source.base import Source
 
 TTL_S = 60.0
+KEPT_FOR_ROWS = 10_000
 
 
 class Catalog:
@@ -30,6 +32,7 @@ class Catalog:
         self._lock = threading.Lock()
         self._names: dict[str, tuple[float, tuple[str, ...]]] = {}
         self._tables: dict[tuple[str, str], tuple[float, Table]] = {}
+        self._tables_for: dict[tuple[str, str, str], tuple[float, Table]] = {}
 
     def source(self, name: str) -> Source | None:
         """The source of that name, case-insensitively."""
@@ -56,6 +59,29 @@ class Catalog:
         if table is not None:
             with self._lock:
                 self._tables[key] = (self._now(), table)
+        return table
+
+    def table_for(self, source: str, name: str, rows: Condition, deadline: Deadline) -> Table | None:
+        """As ``table``, for an asker who may see ``rows`` only.
+
+        It differs where a source reads columns and types off its rows (``table_for``), which hidden ones must not
+        decide.
+        """
+        found = self.source(source)
+        describe: Any = getattr(found, "table_for", None)
+        if found is None or describe is None or rows == EVERY_ROW:
+            return self.table(source, name, deadline)
+        key = (found.name.lower(), name.lower(), repr(rows))
+        with self._lock:
+            known = self._tables_for.get(key)
+        if known is not None and self._now() - known[0] < self._ttl_s:
+            return known[1]
+        table: Table | None = describe(name, rows, deadline)
+        if table is not None:
+            with self._lock:
+                while len(self._tables_for) >= KEPT_FOR_ROWS:
+                    del self._tables_for[next(iter(self._tables_for))]
+                self._tables_for[key] = (self._now(), table)
         return table
 
     def names(self, source: str, deadline: Deadline) -> Sequence[str]:
@@ -97,3 +123,4 @@ class Catalog:
         with self._lock:
             self._names.clear()
             self._tables.clear()
+            self._tables_for.clear()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,15 @@ CSV_TYPES: tuple[tuple[str, str], ...] = (
         "TIMESTAMPTZ",
         r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}(:?[0-9]{2})?)",
     ),
+)
+
+# The same for JSON, where the value itself tells texts from numbers.
+_WHOLE = CSV_TYPES[0][1]
+JSON_WHOLE: tuple[tuple[str, str], ...] = (("BIGINT", _WHOLE), ("HUGEINT", _WHOLE))
+JSON_TEXTS: tuple[tuple[str, str], ...] = (
+    *CSV_TYPES[3:],
+    ("TIME", r"[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?"),
+    ("UUID", r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"),
 )
 
 
@@ -98,25 +108,44 @@ def _delimiter(table: FileTable, delimiter: str | None) -> str:
     return delimiter or ("\t" if table.files[0].suffix.lower() == ".tsv" else ",")
 
 
-def _csv_columns(
-    connection: duckdb.DuckDBPyConnection, table: FileTable, delimiter: str | None
-) -> list[tuple[str, str]]:
+def objects() -> str:
+    """The table function call that reads each JSON value as it is, in the column ``json``."""
+    return "read_json_objects($files, format = 'auto')"
+
+
+def csv_names(table: FileTable, delimiter: str | None) -> list[str]:
+    """The names in the header, which all files of the table share. Raises SourceError."""
     names = _header(table.files[0], _delimiter(table, delimiter))
     for file in table.files[1:]:
         if _header(file, _delimiter(table, delimiter)) != names:
             raise SourceError(
                 f"{file.name} has another header than {table.files[0].name}, but they are one table.", file=file.name
             )
-    tests = [_fits(name, kind, pattern) for name in names for kind, pattern in CSV_TYPES]
+    return names
+
+
+def _csv_columns(
+    connection: duckdb.DuckDBPyConnection, table: FileTable, delimiter: str | None
+) -> list[tuple[str, str]]:
+    names = csv_names(table, delimiter)
     source = reader(table, [(name, "VARCHAR") for name in names], delimiter)
-    filled = [f"count({quoted(name)})" for name in names]
-    sql = f"SELECT {', '.join(filled + tests)} FROM {source}"  # noqa: S608
-    row = connection.execute(sql, table.bind()).fetchone() or ()
+    return list(zip(names, text_types(connection, source, names, table.bind()), strict=True))
+
+
+def text_types(
+    connection: duckdb.DuckDBPyConnection,
+    source: str,
+    names: Sequence[str],
+    params: dict[str, Any],
+    types: Sequence[tuple[str, str]] = CSV_TYPES,
+) -> list[str]:
+    """For each text column of ``source`` the first of ``types`` that fits all its values, else VARCHAR."""
+    tests = [_fits(name, kind, pattern) for name in names for kind, pattern in types]
+    row = connection.execute(f"SELECT {', '.join(tests)} FROM {source}", params).fetchone() or ()  # noqa: S608
     found = []
-    for i, name in enumerate(names):
-        verdicts = row[len(names) + i * len(CSV_TYPES) :]
-        kinds = (kind for (kind, _), good in zip(CSV_TYPES, verdicts, strict=False) if good)
-        found.append((name, next(kinds, "VARCHAR") if row[i] else "VARCHAR"))
+    for i in range(len(names)):
+        verdicts = row[i * len(types) : (i + 1) * len(types)]
+        found.append(next((kind for (kind, _), good in zip(types, verdicts, strict=True) if good), "VARCHAR"))
     return found
 
 

@@ -1,7 +1,7 @@
 """CSV, JSON and Parquet files, read by DuckDB outside the locked engine, and only inside the configured folder.
 
-A file is a table named after it; so is a subfolder whose files have one format. Types come from the whole file, and
-what cannot be read is an error with file and line, never fewer rows.
+A file is a table named after it; so is a subfolder whose files have one format. Types come from the whole file, or
+from the rows that its asker may see, and what cannot be read is an error, never fewer rows.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,12 @@ from core.errors import Error, SourceError, SourceTimeout
 from core.model import EVERY_ROW, BatchStream, Column, Condition, Scan, Table
 from core.source.arrow import Stream
 from core.source.base import Fetching
-from core.source.condition import EXACT_ALL, Where
+from core.source.condition import EXACT_ALL, TRUE, Where
 from core.source.file_formats import FORMATS, FileTable, columns_of, quoted, reader
+from core.source.file_rows import FileSide, Shape, shape
 
 MEMORY = "512MB"
+KEPT_SHAPES = 1_000
 _GLOB = re.compile(r"[*?\[]")
 _LINE = re.compile(r"[Ll]ine:? (\d+)")
 _RECORD = re.compile(r"record/value (\d+)")
@@ -45,6 +47,7 @@ class FilesSource:
         self.path = path
         self.delimiter = delimiter
         self._described: dict[str, tuple[object, Table]] = {}
+        self._shapes: dict[tuple[str, str], tuple[object, Shape]] = {}
         self._lock = threading.Lock()
 
     # ── what is there ────────────────────────────────────────────────────────────────────────────────────────────
@@ -56,6 +59,12 @@ class FilesSource:
         wanted = name.lower()
         found = next((t for n, t in self._tables().items() if n.lower() == wanted), None)
         return self._describe(found, deadline) if found else None
+
+    def table_for(self, name: str, rows: Condition, deadline: Deadline) -> Table | None:
+        """As ``table``, with the columns and types of the rows in ``rows``: others have no say in them."""
+        wanted = name.lower()
+        found = next((t for n, t in self._tables().items() if n.lower() == wanted), None)
+        return self._describe_for(found, rows, deadline) if found else None
 
     def _tables(self) -> dict[str, FileTable]:
         if _GLOB.search(str(self.path)):
@@ -181,45 +190,78 @@ class FilesSource:
                 pairs = columns_of(connection, table, self.delimiter)
         except duckdb.Error as err:
             raise self._explain(err, table, deadline) from None
-        columns = tuple(Column(n, t, EXACT_ALL if _FILTERABLE.fullmatch(t) else {}) for n, t in pairs)
-        described = Table(self.name, table.name, columns)
+        described = self._as_table(table, pairs)
         with self._lock:
             self._described[table.name] = (state, described)
         return described
+
+    def _describe_for(self, table: FileTable, rows: Condition, deadline: Deadline) -> Table:
+        if not _by_rows(table, rows):
+            return self._describe(table, deadline)
+        return self._as_table(table, self._shape(table, rows, deadline).columns)
+
+    def _as_table(self, table: FileTable, pairs: Iterable[tuple[str, str]]) -> Table:
+        columns = tuple(Column(n, t, EXACT_ALL if _FILTERABLE.fullmatch(t) else {}) for n, t in pairs)
+        return Table(self.name, table.name, columns)
+
+    def _shape(self, table: FileTable, rows: Condition, deadline: Deadline) -> Shape:
+        state, key = table.state(), (table.name, repr(rows))
+        with self._lock:
+            known = self._shapes.get(key)
+        if known is not None and known[0] == state:
+            return known[1]
+        try:
+            with self._connect(deadline) as connection:
+                found = shape(connection, self.name, table, self.delimiter, rows)
+        except duckdb.Error as err:
+            raise self._explain(err, table, deadline, rows) from None
+        with self._lock:
+            while len(self._shapes) >= KEPT_SHAPES:
+                del self._shapes[next(iter(self._shapes))]
+            self._shapes[key] = (state, found)
+        return found
 
     def open(self, scan: Scan, fetching: Fetching) -> BatchStream:
         return self.open_filtered(scan, EVERY_ROW, fetching)
 
     def open_filtered(self, scan: Scan, rows: Condition, fetching: Fetching) -> BatchStream:
-        """As ``open``, and rows outside ``rows`` do not leave the connection that reads the files."""
+        """As ``open``, and rows outside ``rows`` do not leave the connection that reads the files.
+
+        ``scan.table`` is what ``table_for`` gives for ``rows``.
+        """
         found = self._tables().get(scan.table.name)
-        if found is None or self._describe(found, fetching.deadline).columns != scan.table.columns:
+        if found is None or self._describe_for(found, rows, fetching.deadline).columns != scan.table.columns:
             raise SourceError(
                 f"{scan.table.full_name} has changed since the catalog was read. Ask again.",
                 table=scan.table.full_name,
             )
         connection = self._connect(fetching.deadline)
         try:
-            sql, params = self._select(scan, found, rows)
+            sql, params = self._select(scan, found, rows, fetching.deadline)
             batches = RecordBatchReader.from_arrow(connection.sql(sql, params=params))
         except BaseException as err:
             connection.close()
             if isinstance(err, duckdb.Error):
-                raise self._explain(err, found, fetching.deadline) from None
+                raise self._explain(err, found, fetching.deadline, rows) from None
             raise
-        return Stream(batches.schema, self._batches(batches, connection, found, scan, fetching))
+        return Stream(batches.schema, self._batches(batches, connection, found, scan, rows, fetching))
 
-    def _select(self, scan: Scan, table: FileTable, rows: Condition) -> tuple[str, dict[str, Any]]:
+    def _select(self, scan: Scan, table: FileTable, rows: Condition, deadline: Deadline) -> tuple[str, dict[str, Any]]:
         sides = {c.name.lower(): FileSide(c) for c in scan.table.columns}
         where = Where(lambda name: sides.get(name.lower()), mark="$")
-        allowed = where.sql(rows)
-        narrow, all_pushed = where.narrow(scan.narrow)
         chosen = ", ".join(quoted(sides[n.lower()].column) for n in scan.columns)
-        source = reader(table, [(c.name, c.type) for c in scan.table.columns], self.delimiter)
+        params = table.bind()
+        if _by_rows(table, rows):
+            permitted = self._shape(table, rows, deadline).permitted(rows, params, checked=True)
+            source, allowed = f"({permitted})", TRUE
+        else:
+            source = reader(table, [(c.name, c.type) for c in scan.table.columns], self.delimiter)
+            allowed = where.sql(rows)
+        narrow, all_pushed = where.narrow(scan.narrow)
         sql = f"SELECT {chosen} FROM {source} WHERE ({allowed}) AND ({narrow})"  # noqa: S608
         if scan.limit is not None and all_pushed:
             sql += f" LIMIT {int(scan.limit)}"
-        return sql, {**table.bind(), **where.params}
+        return sql, {**params, **where.params}
 
     def _batches(
         self,
@@ -227,6 +269,7 @@ class FilesSource:
         connection: duckdb.DuckDBPyConnection,
         table: FileTable,
         scan: Scan,
+        rows: Condition,
         fetching: Fetching,
     ) -> Iterator[RecordBatch]:
         ledger, total = fetching.ledger, 0
@@ -238,7 +281,7 @@ class FilesSource:
                 try:
                     batch = next(batches, None)
                 except Exception as err:  # noqa: BLE001  arro3 raises a bare Exception for an error inside the stream
-                    raise self._explain(err, table, fetching.deadline) from None
+                    raise self._explain(err, table, fetching.deadline, rows) from None
                 ledger.add(self.name, ms=(time.monotonic() - started) * 1000)
                 if batch is None:
                     return
@@ -250,8 +293,11 @@ class FilesSource:
             del batches
             connection.close()
 
-    def _explain(self, err: Exception, table: FileTable, deadline: Deadline) -> Error:
-        """Which file and line, from DuckDB's text, which also repeats the line itself and so is never shown."""
+    def _explain(self, err: Exception, table: FileTable, deadline: Deadline, rows: Condition = EVERY_ROW) -> Error:
+        """Which file and line, from DuckDB's text, which also repeats the line itself and so is never shown.
+
+        Who may see only some rows is not told the line: it counts the hidden ones.
+        """
         said = str(err)
         if deadline.left() <= 0 or "max_execution_time" in said or "Interrupted" in said:
             return SourceTimeout(f"Source {self.name}: reading {table.name} took too long.", source=self.name)
@@ -260,6 +306,8 @@ class FilesSource:
         else:
             what = f"is not valid {table.format.upper()}, or has rows of another shape. Correct the file"
         file = next((f.name for f in table.files if str(f) in said), table.files[0].name)
+        if rows != EVERY_ROW:
+            return SourceError(f"Source {self.name}: {file} {what}.", source=self.name, file=file)
         line, record = _LINE.search(said.split("\n\nLINE 1:")[0]), _RECORD.search(said)
         place = f", line {line[1]}" if line else f", record {record[1]}" if record else ""
         return SourceError(
@@ -270,26 +318,10 @@ class FilesSource:
         )
 
 
+def _by_rows(table: FileTable, rows: Condition) -> bool:
+    """Whether the table's shape depends on which rows are permitted: Parquet brings its own."""
+    return rows != EVERY_ROW and table.format != "parquet"
+
+
 def _is_data(path: Path) -> bool:
     return path.suffix.lower() in FORMATS and not path.name.startswith(".")
-
-
-class FileSide:
-    """One column of a file in generated SQL; see condition.Side. DuckDB's own comparisons are the meaning."""
-
-    def __init__(self, column: Column) -> None:
-        self.type = column.type
-        self.column = column.name
-
-    def compare(self, op: str, placeholder: str, value: Any) -> str:
-        return f"{quoted(self.column)} {op} {placeholder}"
-
-    def text(self, op: str, placeholder: str) -> str:
-        function = {"contains": "contains", "starts with": "starts_with", "ends with": "ends_with"}[op]
-        return f"{function}({quoted(self.column)}, {placeholder})"
-
-    def not_null(self) -> str:
-        return f"{quoted(self.column)} IS NOT NULL"
-
-    def bind(self, value: Any) -> Any:
-        return value

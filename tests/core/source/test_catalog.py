@@ -9,7 +9,7 @@ import pytest
 
 from core.deadline import Deadline
 from core.errors import SourceError
-from core.model import Column, Table
+from core.model import EVERY_ROW, Column, Compare, Condition, Table
 from core.source.catalog import Catalog
 
 NOW = Deadline(5)
@@ -76,3 +76,32 @@ def test_answers_are_remembered_for_a_while_but_absence_is_not() -> None:
     shop.tables.append("orders")
     catalog.forget()
     assert catalog.sources_with("orders", NOW) == ["shop"]
+
+
+class ByRows(Plain):
+    """Its columns depend on who asks."""
+
+    def table_for(self, name: str, rows: Condition, deadline: Deadline) -> Table | None:
+        self.asked += 1
+        return Table(self.name, name, (Column(repr(rows), "BIGINT"),)) if name in self.tables else None
+
+
+def test_a_table_for_some_rows_is_remembered_for_these_rows() -> None:
+    clock = [0.0]
+    desk = ByRows("desk", "notes")
+    catalog = Catalog({"desk": desk, "shop": Plain("shop", "orders")}, ttl_s=60, monotonic=lambda: clock[0])
+    a, b = Compare("team", "=", "a"), Compare("team", "=", "b")
+    for _ in range(2):
+        for rows in (a, b):
+            found = catalog.table_for("DESK", "notes", rows, NOW)
+            assert found is not None and found.columns[0].name == repr(rows)
+    assert desk.asked == 2
+    assert catalog.table_for("desk", "notes", EVERY_ROW, NOW) == catalog.table("desk", "notes", NOW)
+    assert catalog.table_for("shop", "orders", a, NOW) == catalog.table("shop", "orders", NOW)
+    assert catalog.table_for("desk", "gone", a, NOW) is None and catalog.table_for("gone", "x", a, NOW) is None
+    before = desk.asked
+    clock[0] = 61
+    catalog.table_for("desk", "notes", a, NOW)
+    catalog.forget()
+    catalog.table_for("desk", "notes", a, NOW)
+    assert desk.asked == before + 2

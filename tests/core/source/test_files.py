@@ -12,7 +12,7 @@ import pytest
 
 from core.deadline import Deadline
 from core.errors import SourceError, SourceTimeout
-from core.model import Compare
+from core.model import AllOf, AnyOf, Compare, Condition, Scan
 from core.source.contract import check_source
 from core.source.files import FilesSource
 from tests.core.source.reading import fetching, rows, scan, table
@@ -121,6 +121,131 @@ def test_only_what_is_asked_leaves(folder: Path) -> None:
 @pytest.mark.parametrize("name", ["people", "events", "logs", "tabs"])
 def test_the_contract_holds(folder: Path, name: str) -> None:
     assert check_source(FilesSource("t", folder), name) > 5
+
+
+# ── rows that an asker may see ───────────────────────────────────────────────────────────────────────────────────
+
+
+def permitted(source: FilesSource, name: str, where: Condition) -> tuple[dict[str, str], list[tuple[Any, ...]]]:
+    """Columns with types, and rows, as one who may see ``where`` gets them."""
+    found = source.table_for(name, where, Deadline(20))
+    assert found is not None
+    stream = source.open_filtered(Scan("t", found, tuple(c.name for c in found.columns)), where, fetching())
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register("t", stream)
+        got = connection.execute("SELECT * FROM t").fetchall()
+        kinds = [str(row[1]) for row in connection.execute("DESCRIBE t").fetchall()]
+    stream.close()  # type: ignore[attr-defined]
+    assert [{"TIMESTAMP WITH TIME ZONE": "TIMESTAMPTZ"}.get(k, k) for k in kinds] == [c.type for c in found.columns]
+    return {c.name: c.type for c in found.columns}, got
+
+
+TEAM_A = Compare("team", "in", ("a",))
+
+
+def test_types_come_from_permitted_rows(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", "id,team,v\n1,a,5\n2,b,zzz\n3,a,6\n")
+    write(
+        tmp_path / "j.json", '[{"id":1,"team":"a","v":5},{"id":2,"team":"b","v":{"x":1},"more":1},{"id":3,"team":"a"}]'
+    )
+    source = FilesSource("t", tmp_path)
+    kinds = {"id": "BIGINT", "team": "VARCHAR", "v": "BIGINT"}
+    assert permitted(source, "a", TEAM_A) == (kinds, [(1, "a", 5), (3, "a", 6)])
+    assert permitted(source, "J", TEAM_A) == (kinds, [(1, "a", 5), (3, "a", None)])
+    assert table(source, "a").columns[2].type == "VARCHAR" and len(table(source, "j").columns) == 4
+    assert source.table_for("nowhere", TEAM_A, Deadline(5)) is None
+
+
+def test_json_types_of_permitted_rows(tmp_path: Path) -> None:
+    write(
+        tmp_path / "j.ndjson",
+        '{"team":"a","i":1,"d":1.5,"b":true,"day":"2026-01-01","at":"2026-01-01T10:00:00Z","big":18446744073709551615,'
+        '"n":null,"l":[1, 2],"mix":1,"s":"5","x/y~z":"p"}\n'
+        '{"team":"a","i":-2,"d":2,"mix":"one","s":"x","x/y~z":null}\n{"team":"b","i":"hidden","b":[]}\n',
+    )
+    kinds, got = permitted(FilesSource("t", tmp_path), "j", TEAM_A)
+    wanted = "VARCHAR BIGINT DOUBLE BOOLEAN DATE TIMESTAMPTZ HUGEINT VARCHAR JSON JSON VARCHAR VARCHAR"
+    assert list(kinds.values()) == wanted.split()
+    at = datetime(2026, 1, 1, 10, tzinfo=UTC)
+    assert got == [
+        ("a", 1, 1.5, True, date(2026, 1, 1), at, 18446744073709551615, None, "[1,2]", "1", "5", "p"),
+        ("a", -2, 2.0, None, None, None, None, None, None, '"one"', "x", None),
+    ]
+
+
+def test_without_a_permitted_row(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", "id,team\n2,b\n")
+    write(tmp_path / "j.json", '[{"id": 1, "team": "b", "json": "a"}]')
+    source = FilesSource("t", tmp_path)
+    assert permitted(source, "a", TEAM_A) == ({"id": "VARCHAR", "team": "VARCHAR"}, [])
+    assert permitted(source, "j", TEAM_A) == ({"json": "JSON"}, [])
+    assert permitted(source, "j", Compare("json", "=", "b")) == ({"json": "JSON"}, [])
+
+
+VALUES = ("5", "5.0", "05", "50", "-1", "abc", "true", "2026-01-01", "2026-03-01 10:00:00", "", "1e400")
+MEANING: list[tuple[Any, Any, list[str]]] = [
+    ("=", 5, ["5", "5.0"]),
+    ("=", "5", ["5"]),
+    ("=", "05", ["05"]),
+    ("=", True, ["true"]),
+    ("=", "true", ["true"]),
+    ("<", 10, ["5", "5.0", "-1"]),
+    ("<", "10", ["5", "5.0", "-1"]),
+    (">=", "2026-02-01", ["2026-03-01 10:00:00"]),
+    (">", "2026-02-01T00:00:00Z", ["2026-03-01 10:00:00"]),
+    (">=", "b", ["true"]),
+    ("in", ("5", None, "abc"), ["5", "abc"]),
+    ("not in", ("abc", 5), ["05", "50", "-1", "true", "2026-01-01", "2026-03-01 10:00:00", "1e400"]),
+    ("!=", "abc", [v for v in VALUES if v not in ("abc", "")]),
+    ("starts with", "2026", ["2026-01-01", "2026-03-01 10:00:00"]),
+    ("contains", 5, ["5", "5.0", "05", "50"]),
+    ("=", None, []),
+    ("=", "\0", []),
+    ("<", (1, 2), []),
+    ("<", 10**30, ["5", "5.0", "50", "-1"]),
+    ("!=", "5", [v for v in VALUES if v not in ("5", "5.0", "")]),
+]
+
+
+@pytest.mark.parametrize(("op", "value", "wanted"), MEANING)
+def test_what_a_condition_means_over_text(tmp_path: Path, op: Any, value: Any, wanted: list[str]) -> None:
+    write(tmp_path / "a.csv", "v,copy\n" + "".join(f"{v},x{v}\n" for v in VALUES))
+    _, got = permitted(FilesSource("t", tmp_path), "a", Compare("v", op, value))
+    assert [row[1] for row in got] == [f"x{v}" for v in wanted]
+
+
+def test_a_condition_whose_parts_want_other_kinds(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", "id,team,level\n1,b,4\n2,a,n/a\n3,b,100\n")
+    source = FilesSource("t", tmp_path)
+    low: Condition = Compare("level", "<=", 30)
+    kinds, got = permitted(source, "a", AllOf((low, Compare("team", "=", "b"))))
+    assert kinds["level"] == "BIGINT" and got == [(1, "b", 4)]
+    with pytest.raises(SourceError, match="several kinds of value"):
+        source.table_for("a", AnyOf((low, TEAM_A)), Deadline(5))
+
+
+def test_a_file_that_changes_what_is_permitted(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", "id,team\n1,a\n2,b\n")
+    source = FilesSource("t", tmp_path)
+    found = source.table_for("a", TEAM_A, Deadline(5))
+    assert found is not None
+    asked = Scan("t", found, ("id",))
+    write(tmp_path / "a.csv", "id,team\n1,a\nhidden,b\n")
+    source.open_filtered(asked, TEAM_A, fetching()).close()  # type: ignore[attr-defined]
+    write(tmp_path / "a.csv", "id,team\nnow text,a\n2,b\n")
+    with pytest.raises(SourceError, match="has changed"):
+        source.open_filtered(asked, TEAM_A, fetching())
+
+
+def test_a_malformed_row_without_its_place(tmp_path: Path) -> None:
+    source = FilesSource("t", tmp_path)
+    for text in ("id,team\n1,a\n2,b,hidden\n", "id,team\n2\n1,a\n"):
+        write(tmp_path / "a.csv", text)
+        with pytest.raises(SourceError) as caught:
+            source.table_for("a", TEAM_A, Deadline(5))
+        told = "Source t: a.csv is not valid CSV, or has rows of another shape. Correct the file."
+        assert str(caught.value) == told and "line" not in caught.value.details
 
 
 # ── bad files ────────────────────────────────────────────────────────────────────────────────────────────────────
