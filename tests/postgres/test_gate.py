@@ -1,0 +1,163 @@
+"""The gate over a real PostgreSQL: as scans and in its own dialect, in two worlds; and four sources at once."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from core import bootstrap, project
+from core.app import App
+from core.errors import Error
+from core.model import Principal
+from core.settings import Settings
+from handlers.local.platform import platform
+from tests.core.query.test_two_worlds import seen
+from tests.replay.obtain import obtain
+from tests.replay.server import Recorded, ReplayServer
+
+OMNI = """
+version: 1
+sources:
+  crm: {connector: postgres, url: "${CRM_URL}"}
+principals:
+  ann: {roles: [viewer], teams: [a]}
+"""
+POLICIES = """
+policies:
+  - {table: crm.free, rows: [{all: true}]}
+  - table: crm.people
+    rows: [{where: {team: {in: $user.teams}}}]
+    columns: {salary: {mask: "null", unless_roles: [hr]}}
+"""
+HIDDEN = {"one": "", "two": ", (2, 'b', 'bob', 900, 'no number'), (3, 'b', '12', NULL, '7')"}
+ATTACKS = [
+    "SELECT * FROM crm.people",
+    "SELECT count(*) FROM people",
+    "SELECT id FROM people WHERE CAST(note AS INTEGER) > 0",
+    "SELECT 1 / (id - 2) FROM people",
+    "SELECT id FROM people ORDER BY salary",
+    'WITH "People" AS (SELECT 1) SELECT p.* FROM free, people p',
+    'WITH "PEOPLE" AS (SELECT 1 AS id) SELECT p.* FROM free, people p',
+    'WITH "Secret" AS (SELECT 1) SELECT s.* FROM free, secret s',
+    'WITH "Pg_class" AS (SELECT 1) SELECT s.reltuples FROM free, pg_class s',
+    "SELECT reltuples FROM pg_class WHERE relname = 'people'",
+    "SELECT n_live_tup FROM pg_stat_user_tables",
+    "SELECT * FROM pg_catalog.pg_authid",
+    "SELECT CAST('secret' AS pg_catalog.regclass) FROM free",
+    "SELECT 'secret'::regclass FROM free",
+    "SELECT user FROM free",
+    "SELECT current_user",
+    "SELECT ctid, xmin, tableoid FROM free",
+    "SELECT ctid FROM people",
+    "SELECT f.row_to_json FROM free f",
+    "SELECT p.pg_column_size FROM people p",
+    "SELECT row_to_json(p) FROM people p",
+    "SELECT p FROM people p",
+    "SELECT pg_sleep(1)",
+    "SELECT pg_read_file('/etc/passwd')",
+    "SELECT set_config('x.y', '1', false)",
+    "SELECT lo_import('/etc/passwd')",
+    "SELECT * FROM people FOR UPDATE",
+    "SELECT dblink('x', 'y')",
+    "SELECT query_to_xml('select * from people', true, true, '')",
+    "SELECT * FROM people TABLESAMPLE system (100)",
+    "DELETE FROM people",
+    "COPY people TO PROGRAM 'cat'",
+    "WITH x AS (DELETE FROM people RETURNING *) SELECT * FROM x",
+    "SELECT 1; DROP TABLE people",
+    "SELECT count(*) FROM (people p JOIN free f ON f.id = p.id)",
+    "SELECT name FROM people WHERE id NOT IN (SELECT id FROM free)",
+]
+
+
+@pytest.fixture(scope="module")
+def worlds(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[App, App]:
+    made = []
+    for world, hidden in HIDDEN.items():
+        database = f"gate_{world}"
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE IF EXISTS {database}".encode())
+            connection.execute(f"CREATE DATABASE {database}".encode())
+            info = connection.info
+            url = f"postgresql://{info.user}:{info.password}@/{database}?host={info.host}&port={info.port}"
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(
+                f"""
+                CREATE TABLE free (id BIGINT); INSERT INTO free VALUES (1), (2);
+                CREATE TABLE secret (id BIGINT); INSERT INTO secret VALUES (77777);
+                CREATE TABLE people (id BIGINT, team TEXT, name TEXT, salary NUMERIC(10, 2), note TEXT);
+                INSERT INTO people VALUES (1, 'a', 'ann', 100, '5') {hidden};
+                ANALYZE people;
+                """.encode()
+            )
+        folder: Path = tmp_path_factory.mktemp(world)
+        (folder / "policies").mkdir()
+        (folder / "omni.yaml").write_text(OMNI)
+        (folder / "policies" / "p.yaml").write_text(POLICIES)
+        env = {"CRM_URL": url}
+        made.append(bootstrap.build(Settings(), platform(Settings(), env, folder), project.load(folder, env)))
+    return made[0], made[1]
+
+
+@pytest.mark.parametrize("dialect", ["duckdb", "postgres"])
+@pytest.mark.parametrize("sql", ATTACKS)
+def test_attack_gets_the_same_in_both_worlds(worlds: tuple[App, App], sql: str, dialect: str) -> None:
+    answers = []
+    for app in worlds:
+        try:
+            ask = app.request(sql, app.project.principals["ann"].principal, dialect=dialect)
+            answer = app.ask(ask)
+            answers.append(json.dumps([answer.columns, [list(r) for r in answer.rows]], default=str))
+        except Error as error:
+            assert error.code != "INTERNAL", error.message
+            answers.append(f"{error.code}: {error.message}")
+    assert answers[0] == answers[1]
+    for hidden in ("bob", "900", "77777", "no number", "postgres"):
+        assert hidden not in answers[0].replace("dialect postgres", "").replace("one postgres source", "")
+
+
+def test_what_ann_may_see_she_gets(worlds: tuple[App, App]) -> None:
+    for dialect in ("duckdb", "postgres"):
+        ann = worlds[1].project.principals["ann"].principal
+        answer = worlds[1].ask(worlds[1].request("SELECT id, name, salary FROM crm.people", ann, dialect=dialect))
+        assert [tuple(r) for r in answer.rows] == [(1, "ann", None)]
+        assert answer.masked == ("crm.people.salary",)
+    assert seen(worlds[1], "SELECT count(*) AS n FROM crm.people")["rows"] == [[1]]
+
+
+def test_four_kinds_of_source_in_one_question(postgres_url: str, tmp_path: Path) -> None:
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(b"CREATE TABLE IF NOT EXISTS accounts (id BIGINT PRIMARY KEY, owner TEXT)")
+        connection.execute(b"INSERT INTO accounts VALUES (1, 'jacquev6'), (2, 'nobody') ON CONFLICT DO NOTHING")
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "plans.json").write_text('[{"account": 1, "plan": "gold"}, {"account": 2, "plan": "free"}]')
+    with sqlite3.connect(tmp_path / "shop.db") as db:
+        db.execute("CREATE TABLE orders (account INTEGER, amount REAL)")
+        db.executemany("INSERT INTO orders VALUES (?, ?)", [(1, 10.0), (1, 5.5), (2, 1.0)])
+    db.close()
+    (tmp_path / "omni.yaml").write_text(
+        'version: 1\nsources:\n  crm: {connector: postgres, url: "${CRM_URL}"}\n'
+        '  shop: {connector: sqlite, url: "sqlite:///shop.db"}\n  desk: {connector: files, path: files}\n'
+        '  github: {connector: github, base_url: "${GITHUB}"}\nnetwork: {allow: ["127.0.0.1"]}\n'
+    )
+    (tmp_path / "policies" / "p.yaml").write_text('table: "*"\nrows: [{roles: [admin]}]\n')
+    with ReplayServer(Recorded.load(obtain())) as github:
+        env: dict[str, Any] = {"CRM_URL": postgres_url, "GITHUB": github.url}
+        app = bootstrap.build(Settings(), platform(Settings(), env, tmp_path), project.load(tmp_path, env))
+        sql = """
+            SELECT a.owner, p.plan, sum(DISTINCT o.amount) AS paid, count(DISTINCT i.number) AS issues
+            FROM crm.accounts a JOIN shop.orders o ON o.account = a.id JOIN desk.plans p ON p.account = a.id
+            JOIN github.issues i ON i.user_login = a.owner
+            WHERE i.repository = 'PyGithub/PyGithub' GROUP BY ALL
+        """
+        answer = app.ask(app.request(sql, Principal("root", frozenset({"admin"}))))
+        app.close()
+    assert [tuple(r)[:3] for r in answer.rows] == [("jacquev6", "gold", 15.5)]
+    assert answer.rows[0][3] > 10
+    assert set(answer.stats["sources"]) == {"crm", "shop", "desk", "github"}
