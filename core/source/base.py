@@ -86,6 +86,8 @@ class Source(Protocol):
     every stream is closed or exhausted before the deadline ends.
     The result must: contain every row that satisfies ``narrow`` (and may contain more); keep column order and types
     as declared; raise an Error instead of ending early; count its calls, bytes and rows in the ledger.
+    Where a table is no longer what ``table`` said, SourceError has ``catalog_changed: True`` in its details: whoever
+    remembers the catalog has to forget it, and may then ask once more.
     """
 
     name: str

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 BATCH = 10_000
 CONNECT_S = 10
+_GONE = ("42P01", "42703")
+"""SQLSTATEs: undefined_table, undefined_column."""
 _SCHEME = re.compile(r"(postgres|postgresql)(\+\w+)?://")
 _TABLES = """
 SELECT CASE WHEN n.nspname = current_schema() THEN c.relname ELSE n.nspname || '.' || c.relname END AS name,
@@ -138,13 +140,15 @@ class PostgresSource:
         for found, schema, relation in connection.exec_driver_sql(_TABLES.replace("%", "%%")):
             self._qualified[found] = f"{quoted(schema)}.{quoted(relation)}"
         if name not in self._qualified:
-            raise SourceError(f"Source {self.name} has no table {name}.", source=self.name, table=name)
+            raise SourceError(
+                f"Source {self.name} has no table {name}.", source=self.name, table=name, catalog_changed=True
+            )
         return self._qualified[name]
 
     def _sides(self, table: Table, current: Sequence[PostgresColumn]) -> dict[str, PostgresSide]:
         sides = {c.name: PostgresSide(c) for c in current}
         if not sides:
-            raise SourceError(f"{table.full_name} is no longer there.", table=table.full_name)
+            raise SourceError(f"{table.full_name} is no longer there.", table=table.full_name, catalog_changed=True)
         for column in table.columns:
             side = sides.get(column.name)
             if side is None or side.type != column.type:
@@ -152,6 +156,7 @@ class PostgresSource:
                     f"{table.full_name}: column {column.name} has changed since the catalog was read. Ask again.",
                     table=table.full_name,
                     column=column.name,
+                    catalog_changed=True,
                 )
         return sides
 
@@ -277,7 +282,10 @@ class PostgresSource:
             )
             return SourceError(f"Source {self.name}: PostgreSQL {what} ({type(cause).__name__}).", source=self.name)
         return SourceError(
-            f"Source {self.name}: PostgreSQL says {_condition(cause)} ({state}).", source=self.name, sqlstate=state
+            f"Source {self.name}: PostgreSQL says {_condition(cause)} ({state}).",
+            source=self.name,
+            sqlstate=state,
+            catalog_changed=state in _GONE or None,
         )
 
     def close(self) -> None:

@@ -87,6 +87,7 @@ class SqliteSource:
                     f"{table.full_name}: column {column.name} has changed since the catalog was read. Ask again.",
                     table=table.full_name,
                     column=column.name,
+                    catalog_changed=True,
                 )
         return sides
 
@@ -144,7 +145,7 @@ class SqliteSource:
 
     def run(self, fragment: Fragment, fetching: Fetching) -> Rows:
         started = time.monotonic()
-        sql, params = fragment.sql, dict(fragment.params)
+        sql, params = sqlite_types.names_only(fragment.sql), dict(fragment.params)
         with self._connection(fetching.deadline) as connection, closing(connection.execute(sql, params)) as cursor:
             rows = cursor.fetchmany(fragment.max_rows + 1)
             names = [d[0] for d in cursor.description or ()]
@@ -231,7 +232,9 @@ class SqliteSource:
             )
         if "decode" in text:  # sqlite3 puts the value itself into this message
             text = "a text value is not valid UTF-8"
-        return SourceError(f"Source {self.name}: SQLite says: {text}.", source=self.name)
+        missing = text.startswith(("no such table", "no such column")) or None
+        hint = " A text is written in single quotes." if text.startswith("no such column") else ""
+        return SourceError(f"Source {self.name}: SQLite says: {text}.{hint}", source=self.name, catalog_changed=missing)
 
     def close(self) -> None:
         """Close the idle connections; the source can still be used."""

@@ -16,6 +16,7 @@ from typing import Any
 _DECIMAL = re.compile(r"(?:DECIMAL|NUMERIC|NUMBER)\s*\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\)")
 _EPOCH = datetime(1970, 1, 1)
 NOISE = "1e-12"
+_QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?P<name>(?:[^"]|"")*)\"""")
 
 
 def duckdb_type(declared: str) -> str:
@@ -48,7 +49,13 @@ _BY_PART: tuple[tuple[tuple[str, ...], str], ...] = (
 
 
 def quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+    """In backticks: what stands in double quotes and is no column, SQLite takes for a text, without a word."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def names_only(sql: str) -> str:
+    """``sql`` with every name in double quotes as ``quoted`` writes it."""
+    return _QUOTED.sub(lambda m: m[0] if m["name"] is None else quoted(m["name"].replace('""', '"')), sql)
 
 
 def _has_text_affinity(declared: str) -> bool:

@@ -158,11 +158,20 @@ def test_a_changed_column_is_an_error_not_other_values(source: PostgresSource, p
         connection.execute("CREATE TABLE moving (id int); INSERT INTO moving VALUES (1)")
         old = table(source, "moving")
         connection.execute("ALTER TABLE moving ALTER id TYPE text")
-        with pytest.raises(SourceError, match="has changed"):
+        with pytest.raises(SourceError, match="has changed") as caught:
             list(source.open(Scan("t", old, ("id",)), fetching()))
+        assert caught.value.details["catalog_changed"] is True
         connection.execute("DROP TABLE moving")
-        with pytest.raises(SourceError, match="no longer there"):
+        with pytest.raises(SourceError, match="no longer there") as caught:
             list(source.open(Scan("t", old, ("id",)), fetching()))
+        assert caught.value.details["catalog_changed"] is True
+        for sql, condition in (("SELECT 1 FROM moving", "undefined table"), ("SELECT x FROM everything", "column")):
+            with pytest.raises(SourceError, match=condition) as caught:
+                source.run(Fragment("crm", sql), fetching())
+            assert caught.value.details["catalog_changed"] is True
+        with pytest.raises(SourceError, match="division by zero") as caught:
+            source.run(Fragment("crm", "SELECT 1 / 0"), fetching())
+        assert "catalog_changed" not in caught.value.details
 
 
 def test_fragments(source: PostgresSource) -> None:

@@ -268,6 +268,34 @@ def test_a_changed_column_is_an_error_not_other_values(source: SqliteSource, fil
         list(source.open_filtered(old, EVERY_ROW, fetching()))  # type: ignore[call-overload]
 
 
+def test_what_is_no_longer_there_says_that_the_catalog_is_old(source: SqliteSource, file: Path) -> None:
+    old = scan(source, "many")
+    with sqlite3.connect(file) as connection:
+        connection.execute("ALTER TABLE many RENAME COLUMN n TO m")
+    connection.close()
+    for sql in ("SELECT n FROM many", 'SELECT "n" FROM many', "SELECT 1 FROM gone"):
+        with pytest.raises(SourceError, match="no such") as caught:
+            source.run(Fragment("shop", sql), fetching())
+        assert caught.value.details["catalog_changed"] is True
+    with pytest.raises(SourceError, match="has changed") as caught:
+        list(source.open(old, fetching()))  # type: ignore[call-overload]
+    assert caught.value.details["catalog_changed"] is True
+    with pytest.raises(SourceError, match="no such function") as caught:
+        source.run(Fragment("shop", "SELECT nothing_of_this_name(id) FROM many"), fetching())
+    assert "catalog_changed" not in caught.value.details
+
+
+def test_a_quoted_name_is_never_a_text(source: SqliteSource) -> None:
+    """SQLite takes "amuont" > 5 for a comparison with a text, which is true for every row."""
+    for sql in ('SELECT "amuont" FROM many', 'SELECT count(*) FROM many WHERE "amuont" > 5'):
+        with pytest.raises(SourceError, match=r"no such column: amuont\. A text is written in single"):
+            source.run(Fragment("shop", sql), fetching())
+    sql = """SELECT '"id"' AS "a ""b`", "id" AS "it's", 'it''s "x"' AS c FROM "many" AS "t" WHERE "t"."id" = 1"""
+    found = source.run(Fragment("shop", sql), fetching())
+    assert [name for name, _ in found.columns] == ['a "b`', "it's", "c"]
+    assert found.rows == [('"id"', 1, 'it\'s "x"')]
+
+
 def test_a_writer_is_not_in_the_way(source: SqliteSource, file: Path) -> None:
     writer = sqlite3.connect(file, isolation_level=None)
     writer.execute("PRAGMA journal_mode = wal")
