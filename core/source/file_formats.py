@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import duckdb
 
 FORMATS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".ndjson": "json", ".jsonl": "json", ".parquet": "parquet"}
+DELIMITERS = (",", ";", "\t", "|")
 ALIASES = {"TIMESTAMP WITH TIME ZONE": "TIMESTAMPTZ"}
 _NESTED = re.compile(r"STRUCT\(|MAP\(|UNION\(|.*\[\d*\]$")
 
@@ -105,7 +106,24 @@ def _csv_options(table: FileTable, delimiter: str | None) -> str:
 
 
 def _delimiter(table: FileTable, delimiter: str | None) -> str:
-    return delimiter or ("\t" if table.files[0].suffix.lower() == ".tsv" else ",")
+    if delimiter:
+        return delimiter
+    return "\t" if table.files[0].suffix.lower() == ".tsv" else _shown_by_header(table.files[0])
+
+
+def _shown_by_header(file: Path) -> str:
+    """The one delimiter that splits the header line; a comma where none does, or several."""
+    splitting = [d for d in DELIMITERS if len(_first_record(file, d)) > 1]
+    return splitting[0] if len(splitting) == 1 else ","
+
+
+def _first_record(file: Path, delimiter: str) -> list[str]:
+    """The fields of the header as ``delimiter`` splits it; none where it cannot be split so, by its quotes."""
+    try:
+        with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
+            return next(csv.reader(lines, delimiter=delimiter, strict=True), [])
+    except csv.Error:
+        return []
 
 
 def objects() -> str:

@@ -37,7 +37,7 @@ _FILTERABLE = re.compile(
 
 
 class FilesSource:
-    """A file, a folder, or a glob. ``delimiter``: of CSV files, a comma (a tab in .tsv) where not given."""
+    """A file, a folder, or a glob. ``delimiter``: of CSV files, where not given what their header line shows."""
 
     kind = "files"
     connector = "files"
@@ -234,6 +234,7 @@ class FilesSource:
             raise SourceError(
                 f"{scan.table.full_name} has changed since the catalog was read. Ask again.",
                 table=scan.table.full_name,
+                catalog_changed=True,
             )
         connection = self._connect(fetching.deadline)
         try:

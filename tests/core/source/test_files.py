@@ -248,6 +248,47 @@ def test_a_malformed_row_without_its_place(tmp_path: Path) -> None:
         assert str(caught.value) == told and "line" not in caught.value.details
 
 
+@pytest.mark.parametrize(
+    ("header", "row", "columns"),
+    [
+        ("id,name", "1,x", {"id": 1, "name": "x"}),
+        ("id;name", "1;x", {"id": 1, "name": "x"}),
+        ("id\tname", "1\tx", {"id": 1, "name": "x"}),
+        ("id|name", "1|x", {"id": 1, "name": "x"}),
+        ('"id";"name"', '1;"x;y"', {"id": 1, "name": "x;y"}),
+        ('"last, first";id', '"Doe, J";1', {"last, first": "Doe, J", "id": 1}),
+        ('"id;nr",name', "1,x", {"id;nr": 1, "name": "x"}),
+        ('"a ""b"";c"|d', "1|2", {'a "b";c': 1, "d": 2}),
+        ('"two\nlines";id', "x;1", {"two\nlines": "x", "id": 1}),
+        ("amount, EUR;id", "1,2", {"amount": 1, " EUR;id": 2}),  # ambiguous: a comma
+        ("a;b|c", "1", {"a;b|c": 1}),  # so is this
+        ("alone", "1;2", {"alone": "1;2"}),
+        ("\ufeffid;name", "1;x", {"id": 1, "name": "x"}),
+    ],
+)
+def test_the_header_shows_the_delimiter(tmp_path: Path, header: str, row: str, columns: dict[str, Any]) -> None:
+    write(tmp_path / "a.csv", f"{header}\n{row}\n")
+    source = FilesSource("t", tmp_path)
+    assert [c.name for c in table(source, "a").columns] == list(columns)
+    assert rows(source, "a") == [tuple(columns.values())]
+
+
+def test_the_option_and_a_tsv_say_the_delimiter_themselves(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", "id;x,name\n1;2,x\n")
+    write(tmp_path / "b.tsv", "id;name\n1;2\n")
+    assert [c.name for c in table(FilesSource("t", tmp_path, delimiter=";"), "a").columns] == ["id", "x,name"]
+    assert [c.name for c in table(FilesSource("t", tmp_path), "b").columns] == ["id;name"]
+
+
+def test_files_of_one_table_have_one_delimiter(tmp_path: Path) -> None:
+    write(tmp_path / "days" / "1.csv", "id;name\n1;x\n")
+    write(tmp_path / "days" / "2.csv", "id;name\n2;y\n")
+    assert rows(FilesSource("t", tmp_path), "days") == [(1, "x"), (2, "y")]
+    write(tmp_path / "days" / "3.csv", "id,name\n2,y\n")
+    with pytest.raises(SourceError, match=r"3\.csv has another header"):
+        table(FilesSource("t", tmp_path), "days")
+
+
 # ── bad files ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 MALFORMED = {
@@ -293,8 +334,13 @@ def test_a_file_that_changes_its_shape_between_catalog_and_scan(folder: Path) ->
     source = FilesSource("t", folder)
     old = scan(source, "people")
     write(folder / "people.csv", "zip,id\n1,2\n")
-    with pytest.raises(SourceError, match="has changed"):
+    with pytest.raises(SourceError, match="has changed") as caught:
         source.open(old, fetching())
+    assert caught.value.details["catalog_changed"] is True
+    (folder / "people.csv").unlink()
+    with pytest.raises(SourceError, match="has changed") as caught:
+        source.open(old, fetching())
+    assert caught.value.details["catalog_changed"] is True
 
 
 def test_what_is_not_there(tmp_path: Path) -> None:
