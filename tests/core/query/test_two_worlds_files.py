@@ -168,7 +168,11 @@ def test_what_is_visible_has_its_own_types(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_condition_on_numbers_among_hidden_texts(tmp_path: Path, kind: str) -> None:
-    rows = [{"id": 1, "team": "x", "level": 4}, {"id": 2, "team": "x", "level": "n/a"}, {"id": 3, "level": 100}]
+    rows: list[Row] = [
+        {"id": 1, "team": "x", "level": 4},
+        {"id": 2, "team": "x", "level": "n/a"},
+        {"id": 3, "level": 100},
+    ]
     names = ["id", "team", "level"]
     text = (
         "".join(
