@@ -1,0 +1,79 @@
+"""What sources promise, held from a question to its requests: small pages for a LIMIT, tables that change meanwhile."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from core import bootstrap, project
+from core.app import App
+from core.errors import EntitlementDenied
+from core.model import Principal
+from core.settings import Settings
+from handlers.local.platform import platform
+from tests.replay.obtain import obtain
+from tests.replay.server import Recorded, ReplayServer
+
+ADMIN = Principal("root", frozenset({"admin"}))
+OMNI = """
+version: 1
+sources:
+  shop: {connector: sqlite, url: "sqlite:///shop.db"}
+  desk: {connector: files, path: desk}
+  github: {connector: github, base_url: "${URL}"}
+network: {allow: ["127.0.0.1"]}
+"""
+OPEN = "FROM github.issues WHERE repository = 'PyGithub/PyGithub' AND state = 'open'"
+
+
+@pytest.fixture(scope="module")
+def github() -> Iterator[ReplayServer]:
+    with ReplayServer(Recorded.load(obtain())) as server:
+        yield server
+
+
+@pytest.fixture
+def app(tmp_path: Path, github: ReplayServer) -> App:
+    for folder in ("policies", "desk"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "omni.yaml").write_text(OMNI)
+    (tmp_path / "policies" / "p.yaml").write_text('policies: [{table: "*", rows: [{roles: [admin]}]}]\n')
+    (tmp_path / "desk" / "open.csv").write_text("id,state\n1,open\n")
+    change(tmp_path, "CREATE TABLE t (id INTEGER, name TEXT); INSERT INTO t VALUES (1, 'ann')")
+    github.requests.clear()
+    env = {"URL": github.url}
+    return bootstrap.build(Settings(), platform(Settings(), env, tmp_path), project.load(tmp_path, env))
+
+
+def change(root: Path, sql: str) -> None:
+    with closing(sqlite3.connect(root / "shop.db")) as db:
+        db.executescript(sql)
+
+
+def ask(app: App, sql: str, **options: str) -> list[tuple[object, ...]]:
+    return [tuple(row) for row in app.ask(app.request(sql, ADMIN, **options)).rows]
+
+
+def test_a_limit_makes_the_page_small_where_nothing_is_left_to_filter(app: App, github: ReplayServer) -> None:
+    assert len(ask(app, f"SELECT number, title {OPEN} LIMIT 3")) == 3
+    assert [r for r in github.requests if "per_page=3" in r] == github.requests
+    assert len(github.requests) == 1
+    github.requests.clear()
+    assert len(ask(app, f"SELECT number {OPEN} AND comments > 0 LIMIT 3")) == 3
+    assert all("per_page=100" in r for r in github.requests)
+
+
+def test_a_table_that_changed_is_read_as_it_is_now(app: App, tmp_path: Path) -> None:
+    files, native = "SELECT * FROM desk.open", 'SELECT "name" FROM shop.t'
+    assert (ask(app, files), ask(app, native, dialect="sqlite")) == ([(1, "open")], [("ann",)])
+    (tmp_path / "desk" / "open.csv").write_text("id,state,owner\nx,open,bob\n")
+    change(tmp_path, "ALTER TABLE t RENAME COLUMN name TO title")
+    assert ask(app, files) == [("x", "open", "bob")]
+    assert ask(app, "SELECT id, title FROM shop.t") == [(1, "ann")]
+    (tmp_path / "desk" / "open.csv").unlink()
+    with pytest.raises(EntitlementDenied):
+        ask(app, files)
