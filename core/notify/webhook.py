@@ -67,6 +67,9 @@ def payload(message: Message) -> bytes:
         "type": f"alert.{event['kind']}",
         "timestamp": event["slot"],
         **event,
+        # As sqlsentinel called them, for receivers that were written for it.
+        "alert_name": event["alert"],
+        "status": event["severity"],
         "subject": message.subject,
         "text": message.text,
     }

@@ -38,6 +38,11 @@ def expression(column: Column, mask: Mask, salt: str) -> exp.Expr:
         return _unless_null(node, exp.Anonymous(this="sha256", expressions=[salted]))
     if mask.kind == "last4":
         return _unless_null(node, _last4(text))
+    if mask.kind == "year" and kind == "VARCHAR":
+        # A text that is a date, or NULL: a file's column may have no type for want of rows.
+        day = exp.TryCast(this=node, to=exp.DataType.build("DATE", dialect="duckdb"))
+        start = exp.Anonymous(this="date_trunc", expressions=[exp.Literal.string("year"), day])
+        return exp.cast(exp.cast(start, "DATE", dialect="duckdb"), "VARCHAR", dialect="duckdb")
     if mask.kind == "year":
         if kind not in _MOMENTS:
             raise ConfigInvalid(
