@@ -88,7 +88,7 @@ def _sqlite(name: str, config: SourceConfig, root: Path, wire: Wire | WireMaker,
     if not url.startswith(SECRET):
         path = locate(url, root, config.place)
         return SqliteSource(name, lambda: path)
-    return SqliteSource(name, lambda: locate(secrets.get(url[len(SECRET) :]), root, config.place))
+    return SqliteSource(name, lambda: locate(secrets.get(url[len(SECRET) :]), root, config.place), secret=url)
 
 
 def _postgres(name: str, config: SourceConfig, root: Path, wire: Wire | WireMaker, secrets: Secrets) -> Source:

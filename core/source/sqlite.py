@@ -36,15 +36,19 @@ _CATALOGUE = frozenset({"sqlite_master", "sqlite_schema", "sqlite_temp_master", 
 
 
 class SqliteSource:
-    """One SQLite file. ``locate`` gives its path when first needed (it may be behind a secret)."""
+    """One SQLite file. ``locate`` gives its path when first needed. ``secret``: the reference it comes from, which
+    messages then show instead of the path."""
 
     kind = "sql"
     dialect = "sqlite"
 
-    def __init__(self, name: str, locate: Callable[[], Path], *, connector: str = "sqlite") -> None:
+    def __init__(
+        self, name: str, locate: Callable[[], Path], *, connector: str = "sqlite", secret: str | None = None
+    ) -> None:
         self.name = name
         self.connector = connector
         self._locate = locate
+        self._secret = secret
         # Two pools: a statement prepared under the catalogue's rights is never run under a query's.
         self._idle: dict[bool, list[tuple[tuple[int, int], sqlite3.Connection]]] = {False: [], True: []}
         self._lock = threading.Lock()
@@ -188,10 +192,10 @@ class SqliteSource:
             stat = path.stat()
         except OSError:
             raise SourceError(
-                f"Source {self.name}: there is no SQLite database at {path}. Check the url in omni.yaml "
-                "(relative paths are relative to that file).",
+                f"Source {self.name}: there is no SQLite database at {self._secret or path}. Check the url in "
+                "omni.yaml (relative paths are relative to that file).",
                 source=self.name,
-                path=str(path),
+                path=self._secret or str(path),
             ) from None
         file = (stat.st_dev, stat.st_ino)
         with self._lock:
