@@ -139,8 +139,11 @@ class Wire:
             place = found.get("location")
             if method != "GET" or status not in _REDIRECT or not place:
                 return status, found, content, url
-            further = urljoin(url, place)
-            target = parse(further)
+            try:
+                further = urljoin(url, place)
+                target = parse(further)
+            except (ValueError, ConfigInvalid):
+                raise SourceError(f"{name} redirects to something that is no URL.", target=name) from None
             if target.origin != origin:
                 # Whoever answers could send our credential anywhere: the caller sees the redirect itself.
                 return status, found, content, url

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, quote_plus, urlencode, urljoin, urlsplit, urlunsplit
 
-from core.errors import SourceError
+from core.errors import ConfigInvalid, SourceError
 from core.source.spec import Paging
+from core.wire_guard import parse
 
 _LINK = re.compile(r'<([^<>]*)>((?:\s*;\s*[\w*-]+\s*=\s*(?:"[^"]*"|[^\s",;]+))*)')
 _REL = re.compile(r';\s*rel\s*=\s*(?:"([^"]*)"|([^\s",;]+))', re.IGNORECASE)
@@ -88,26 +89,34 @@ def _by_link(paging: Paging, url: str, headers: Mapping[str, str], first: bool, 
         raise SourceError(f"{where}: the next link points back at the same page.", target=where)
     last = found.get("last")
     if first and last:
-        known = _numbered(paging, further, urljoin(url, last))
+        known = _numbered(paging, further, url, last)
         if known:
             return Following(known)
     return Following((further,))
 
 
 def _same_origin(url: str, link: str, where: str) -> str:
-    further = urljoin(url, link)
-    here, there = urlsplit(url), urlsplit(further)
-    if (here.scheme, here.hostname, here.port) != (there.scheme, there.hostname, there.port):
+    try:
+        further = urljoin(url, link)
+        here, there = parse(url), parse(further)
+    except (ValueError, ConfigInvalid):
+        raise SourceError(f"{where}: the next link is no URL.", target=where) from None
+    if here.origin != there.origin:
         raise SourceError(
             f"{where}: the next link leads to another host, which is not followed. Check the base_url.", target=where
         )
     return further
 
 
-def _numbered(paging: Paging, further: str, last: str) -> tuple[str, ...]:
-    """All pages from ``further`` to ``last``, where they differ by the page number alone; else nothing is known."""
+def _numbered(paging: Paging, further: str, url: str, link: str) -> tuple[str, ...]:
+    """All pages from ``further`` to the last one's ``link``, where they differ by the page number alone; else nothing
+    is known."""
     name = paging.page_param
-    numbers = [_number(u, name) for u in (further, last)]
+    try:
+        last = urljoin(url, link)
+        numbers = [_number(u, name) for u in (further, last)]
+    except ValueError:
+        return ()
     if None in numbers or with_params(further, **{name: None}) != with_params(last, **{name: None}):
         return ()
     start_at, end_at = (n for n in numbers if n is not None)

@@ -253,6 +253,8 @@ def test_redirects_stay_with_their_origin() -> None:
         "/away": [answer(302, location=other.url + "/steal")],
         "/inward": [answer(302, location="http://169.254.169.254/latest/meta-data")],
         "/round": [answer(302, location="/round")],
+        "/space": [answer(302, location="/a b")],
+        "/port": [answer(302, location="http://[half")],
     }
     with other, FaultServer(script) as server:
         assert get(server.url + "/moved", credential=Auth("bearer", "t")).body == b"[1]"
@@ -262,6 +264,9 @@ def test_redirects_stay_with_their_origin() -> None:
         assert not other.requests
         with pytest.raises(SourceError, match="in a circle"):
             get(server.url + "/round")
+        for path in ("/space", "/port"):
+            with pytest.raises(SourceError, match="no URL"):
+                get(server.url + path)
         assert wire().send("POST", server.url + "/moved", body=b"", deadline=Deadline(5)).status == 301
 
 

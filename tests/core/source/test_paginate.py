@@ -49,6 +49,7 @@ def test_a_known_last_page_gives_all_pages() -> None:
         URL + "&page=99999999999999",
         URL + "&page=1",
         "https://other.example/things?state=all&per_page=100&page=4",
+        "http://[half?page=4",
     ],
 )
 def test_what_is_not_surely_numbered_is_read_one_by_one(last: str) -> None:
@@ -61,7 +62,11 @@ def test_cursors_in_links_are_followed_as_they_are() -> None:
     assert by_link("/things?after=1").urls == ("https://api.example/things?after=1",)
 
 
-@pytest.mark.parametrize("link", ["https://evil.example/x", "http://api.example/things?page=2", "//evil.example/", URL])
+@pytest.mark.parametrize(
+    "link",
+    ["https://evil.example/x", "http://api.example/things?page=2", "//evil.example/", URL, "/a b", "//[half",
+     "https://api.example:port/"],
+)  # fmt: skip
 def test_links_that_are_not_followed(link: str) -> None:
     with pytest.raises(SourceError):
         by_link(link)
