@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from core.deadline import Deadline
-from core.errors import ConfigInvalid
+from core.errors import ConfigInvalid, SourceError
 from core.source.pages import RestSource
 from core.source.registry import build, known_connectors
 from core.source.sqlite import SqliteSource
@@ -60,8 +61,11 @@ def test_what_is_wrong_is_told_with_its_place(
 def test_a_whole_url_may_be_a_secret(tmp_path: Path) -> None:
     source = made(tmp_path, "sqlite", url="secret:db")
     assert isinstance(source, SqliteSource)
-    with pytest.raises(Exception, match=r"no SQLite database at .*kept\.db"):
+    with pytest.raises(SourceError, match="no SQLite database at secret:db") as caught:
         source.table_names(Deadline(5))
+    assert "kept.db" not in f"{caught.value} {caught.value.details}"
+    sqlite3.connect(tmp_path / "kept.db").close()
+    assert source.table_names(Deadline(5)) == []
 
 
 def test_the_projects_own_connectors_win(tmp_path: Path) -> None:
