@@ -45,6 +45,8 @@ def native(
             dialect=statement.dialect,
         )
     _check_masks(bound)
+    if private_source is not None and statement.dialect == "sqlite":
+        _quoted_texts(statement, bound)
     return _plan(statement, bound, fitting[0], None, deadline, whole=private_source is not None)
 
 
@@ -65,6 +67,18 @@ def from_duckdb(
     if output is None:
         return None, reason
     return _plan(statement, bound, database, output, deadline), ""
+
+
+def _quoted_texts(statement: Statement, bound: Sequence[BoundRef]) -> None:
+    """``status = "open"``: SQLite takes a double-quoted name that is no column for a text, and old files rely on it."""
+    known = {c.name.lower() for b in bound for c in b.visible.table.columns} | {"rowid", "oid", "_rowid_"}
+    known |= {node.alias.lower() for node in statement.tree.find_all(exp.Alias, exp.TableAlias, exp.CTE)}
+    for alias in statement.tree.find_all(exp.TableAlias):
+        known |= {column.name.lower() for column in alias.columns}
+    for column in list(statement.tree.find_all(exp.Column)):
+        name = column.this
+        if isinstance(name, exp.Identifier) and name.quoted and not column.table and name.name.lower() not in known:
+            column.replace(exp.Literal.string(name.name))
 
 
 def _check_masks(bound: Sequence[BoundRef]) -> None:
