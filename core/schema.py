@@ -13,6 +13,7 @@ from zoneinfo import available_timezones
 from cronsim import CronSim, CronSimError
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from core.cron import ALIASES
 from core.durations import seconds
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
@@ -288,17 +289,6 @@ def schedule(value: str) -> str:
     except CronSimError as error:
         raise ValueError(f"{value!r} is no cron expression: {str(error).lower() or 'not understood'}") from None
     return text
-
-
-ALIASES = {
-    "@hourly": "0 * * * *",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@weekly": "0 0 * * 0",
-    "@monthly": "0 0 1 * *",
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-}
 
 
 class AlertModel(Strict):
