@@ -40,12 +40,18 @@ def _compare(compare: Compare, table: Table) -> exp.Expr:
     column = table.column(compare.column)
     if column is None:
         return exp.Boolean(this=False)
-    node = exp.column(column.name, quoted=True)
+    node: exp.Expr = exp.column(column.name, quoted=True)
+    if column.type.upper() == "JSON":
+        # As text: beside JSON the engine would read the policy's text as JSON, and fail.
+        node = exp.Anonymous(this="json_extract_string", expressions=[node, exp.Literal.string("$")])
     given = compare.value if isinstance(compare.value, tuple) else (compare.value,)
     values = [coerce(value, column.type.upper()) for value in given]
     fitting = [literal(value) for value in values if value is not CANNOT]
     if compare.op == "in":
         return exp.In(this=node, expressions=fitting) if fitting else exp.Boolean(this=False)
+    # What is excluded has to be understood: a literal of another type satisfies nothing, in NOT IN as in !=.
+    if len(fitting) < len(values):
+        return exp.Boolean(this=False)
     if compare.op == "not in":
         known = exp.Not(this=exp.Is(this=node.copy(), expression=exp.Null()))
         return exp.and_(known, exp.Not(this=exp.In(this=node, expressions=fitting))) if fitting else known
@@ -58,7 +64,7 @@ def _compare(compare: Compare, table: Table) -> exp.Expr:
     )
 
 
-def _text_match(node: exp.Column, text: str, op: str) -> exp.Expr:
+def _text_match(node: exp.Expr, text: str, op: str) -> exp.Expr:
     """Spelled with substr and length, which mean the same in every dialect (LIKE does not)."""
     wanted = exp.Literal.string(text)
     if op == "contains":

@@ -9,6 +9,8 @@ never meets a hidden row.
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +79,10 @@ def _quoted_texts(statement: Statement, bound: Sequence[BoundRef]) -> None:
         known |= {column.name.lower() for column in alias.columns}
     for column in list(statement.tree.find_all(exp.Column)):
         name = column.this
-        if isinstance(name, exp.Identifier) and name.quoted and not column.table and name.name.lower() not in known:
+        if not isinstance(name, exp.Identifier) or not name.quoted or column.table:
+            continue
+        # What a subquery calls an unnamed expression is a name as well.
+        if name.name.lower() not in known and "(" not in name.name and not re.fullmatch(r"column\d+", name.name):
             column.replace(exp.Literal.string(name.name))
 
 
@@ -104,7 +109,10 @@ def _plan(
     """``output`` None: the query is in the database's own dialect. ``whole``: all of the database may be read."""
     values: dict[str, Any] = {}
     texts: dict[str, str] = {}
-    for b in bound:
+    # Nobody can write a name into the query that is drawn now.
+    marker = f"__omni_{os.urandom(12).hex()}_"
+    for index, b in enumerate(bound):
+        b.name = f"{marker}{index}_"
         texts[b.name] = _permitted(
             b, source, None if output is None else statement.names, values, deadline, whole=whole
         )

@@ -51,6 +51,9 @@ def check(tree: exp.Query, dialect: str) -> None:
             _check_table(node)
         elif isinstance(node, exp.DataType) and node.this == exp.DType.USERDEFINED:
             raise SqlRejected("Only built-in types may be named in a cast.")
+        elif dialect != "duckdb" and isinstance(node, exp.In) and not (node.expressions or node.args.get("query")):
+            # SQLite reads `x IN name` as a table, which nothing here has judged.
+            raise SqlRejected("IN needs a list or a subquery here: write IN (SELECT column FROM table).")
         elif dialect == "postgres" and isinstance(node, exp.Column) and _is_session_value(node):
             raise _function_rejected(node.name)
         elif isinstance(node, exp.Dot) and isinstance(node.expression, exp.Func):

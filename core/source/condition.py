@@ -91,7 +91,10 @@ class Where:
         if c.op == "in":
             found = [side.compare("=", self._bind(side, v), v) for v in values if v is not CANNOT]
             return " OR ".join(found) or FALSE
-        others = [side.compare("!=", self._bind(side, v), v) for v in values if v is not CANNOT]
+        # What is excluded has to be understood: a literal of another type satisfies nothing, in NOT IN as in !=.
+        if any(v is CANNOT for v in values):
+            return FALSE
+        others = [side.compare("!=", self._bind(side, v), v) for v in values]
         return " AND ".join([side.not_null(), *others])
 
     def _bind(self, side: Side, value: Any) -> str:

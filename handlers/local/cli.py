@@ -6,13 +6,14 @@ Nothing heavy is imported before the command is known: a cold alert on SQLite ha
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from core.errors import ConfigInvalid, Error, Internal
+from core.errors import ConfigInvalid, Error, Internal, ResourceLimit
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -35,6 +36,8 @@ class Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code: 0 done, 1 bad news asked for, 2 caller, 3 later, 4 ours."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if sys.stdout is None:  # closed by the caller
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 for the life of the process
 
     def command() -> int:
         options = parser().parse_args(arguments)
@@ -56,6 +59,11 @@ def run_safely(command: Callable[[], int], as_json: bool) -> int:
         # The reader of our answer has gone (`| head`): no error of ours. Python would complain again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
+            return _defect(error, as_json)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return report(ResourceLimit(f"The answer cannot be written: {error.strerror}."), as_json)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)  # noqa: T201
         return 130

@@ -19,6 +19,14 @@ HEADROOM_BYTES = 1_500_000_000
 """Above the engine's own limit: the interpreter, the libraries, rows on their way, and what engines count late."""
 
 
+_STOPS = (signal.SIGTERM, signal.SIGHUP) if hasattr(signal, "SIGHUP") else (signal.SIGTERM,)
+
+
+def _stop(number: int, _: object) -> None:
+    """Whoever ends the parent means the query: the child goes first. The code is what a shell shows for a signal."""
+    raise SystemExit(128 + number)
+
+
 def guarded(run: Callable[[], int], timeout_s: float, memory_bytes: int) -> int:
     """The exit code of ``run`` in a child. Raises SourceTimeout and ResourceLimit where the child had to end.
 
@@ -28,8 +36,12 @@ def guarded(run: Callable[[], int], timeout_s: float, memory_bytes: int) -> int:
         return run()
     sys.stdout.flush()
     sys.stderr.flush()
+    for number in _STOPS:
+        signal.signal(number, _stop)
     child = os.fork()
     if child == 0:
+        for number in _STOPS:
+            signal.signal(number, signal.SIG_DFL)
         _limit(memory_bytes + HEADROOM_BYTES)
         code = 4
         try:
@@ -62,7 +74,7 @@ def _wait(child: int, timeout_s: float) -> int:
                 raise _ended(child, timeout_s)
             time.sleep(pause)
             pause = min(pause * 1.5, 0.05)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         raise

@@ -214,3 +214,44 @@ def test_system_tables_are_no_tables(app: App) -> None:
     for name in ("sqlite_master", "sqlite_schema", "pragma_table_info", "dbstat"):
         with pytest.raises((EntitlementDenied, SqlRejected)):
             ask(app, f"SELECT * FROM {name}", "sqlite")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT id FROM free WHERE id IN ids",
+        "SELECT (1, 'hidden') IN links AS q FROM free",
+        "SELECT count(*) AS n FROM free WHERE (2, 'b', 'bob') NOT IN kunden",
+        "WITH ids AS (SELECT 77 AS id) SELECT count(*) FROM free WHERE 77 IN ids",
+        "SELECT id FROM free WHERE id IN main.ids",
+        "SELECT 1 IN sqlite_master FROM free",
+    ],
+)
+def test_a_table_may_not_follow_in(app: App, sql: str) -> None:
+    """SQLite reads it as a table; the parser as a column."""
+    with pytest.raises(SqlRejected, match="IN needs a list or a subquery"):
+        ask(app, sql, "sqlite")
+
+
+@pytest.mark.parametrize("dialect", ["duckdb", "sqlite"])
+def test_a_text_like_our_names_stays_a_text(app: App, dialect: str) -> None:
+    assert ask(app, "SELECT '\"__omni_0\"' AS x FROM kunden", dialect) == [('"__omni_0"',)]
+    assert ask(app, "SELECT 'a\"__omni_0\"b' AS x, id AS y FROM ids ORDER BY y", dialect)[0] == ('a"__omni_0"b', 1)
+
+
+def test_what_a_policy_excludes_has_to_be_understood() -> None:
+    import duckdb
+
+    from core.model import Column, Compare, Table
+    from core.policy import condition
+
+    table = Table("s", "t", (Column("b", "BOOLEAN"), Column("d", "DATE"), Column("i", "BIGINT"), Column("j", "JSON")))
+    for column, value in (("b", 1), ("b", "true"), ("d", "2026-01-01T00:00:00+02:00x"), ("i", "abc")):
+        for op in ("!=", "not in"):
+            tree = condition.tree(Compare(column, op, (value,) if op == "not in" else value), table)  # type: ignore[arg-type]
+            assert tree.sql(dialect="duckdb") == "FALSE"
+    sql = condition.tree(Compare("j", "not in", ("a",)), table).sql(dialect="duckdb")
+    assert duckdb.sql(f"SELECT j FROM (SELECT unnest(['5', '[1]', '\"a\"'])::JSON AS j) WHERE {sql}").fetchall() == [
+        ("5",),
+        ("[1]",),
+    ]
