@@ -92,15 +92,18 @@ class FileSide:
     def __init__(self, column: Column) -> None:
         self.type = column.type
         self.column = column.name
+        # Beside JSON, DuckDB would read the policy's text as JSON and fail where it is none.
+        name = quoted(column.name)
+        self.value = f"json_extract_string({name}, '$')" if column.type == "JSON" else name
 
     def compare(self, op: str, placeholder: str, value: Any) -> str:
-        return f"{quoted(self.column)} {op} {placeholder}"
+        return f"{self.value} {op} {placeholder}"
 
     def text(self, op: str, placeholder: str) -> str:
-        return f"{_TEXT_OPS[op]}({quoted(self.column)}, {placeholder})"
+        return f"{_TEXT_OPS[op]}({self.value}, {placeholder})"
 
     def not_null(self) -> str:
-        return f"{quoted(self.column)} IS NOT NULL"
+        return f"{self.value} IS NOT NULL"
 
     def bind(self, value: Any) -> Any:
         return value

@@ -255,3 +255,21 @@ def test_what_a_policy_excludes_has_to_be_understood() -> None:
         ("5",),
         ("[1]",),
     ]
+
+
+@pytest.mark.parametrize("rule", ['not_in: ["a"]', 'ne: "a"', 'contains: "x"', "ne: 5"])
+@pytest.mark.parametrize(
+    "document",
+    ['[{"id":1,"n":"A"},{"id":2,"n":5}]', '[{"id":1,"n":["x"]},{"id":2,"n":["y"]}]', '[{"id":1,"n":{"k":1}}]'],
+)
+def test_a_text_in_a_policy_beside_json_is_a_text(tmp_path: Path, rule: str, document: str) -> None:
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "desk").mkdir()
+    (tmp_path / "omni.yaml").write_text("version: 1\nsources: {desk: {connector: files, path: desk}}\n")
+    (tmp_path / "policies" / "p.yaml").write_text(f"table: desk.t\nrows: [{{where: {{n: {{{rule}}}}}}}]\n")
+    (tmp_path / "desk" / "t.json").write_text(document)
+    app = bootstrap.build(Settings(), platform(Settings(), {}, tmp_path), project.load(tmp_path, {}))
+    ids = [r[0] for r in ask(app, "SELECT id FROM desk.t ORDER BY id")] if '"x"' not in rule else []
+    assert ids == (
+        [] if '"x"' in rule else [1] if rule == "ne: 5" and "5" in document else [1, 2][: document.count("id")]
+    )
