@@ -95,7 +95,15 @@ class Owner(Protocol):
 
 
 class Objects(Protocol):
-    """Blobs by name. ``put`` with ``only_if_absent`` raises StateConflict where the name is taken."""
+    """Blobs by name.
+
+    The caller guarantees: a name is 1 to 500 characters without control characters; a body has at most 100 MB.
+    The result must: keep each name apart from every other (``a`` and ``a/b``, ``..``, ``%2F`` are only names); be
+    read-your-writes; never show half a blob, nor an expired one; with ``only_if_absent`` raise StateConflict where the
+    name is taken by a blob that has not expired, so that of many who try one wins; raise SourceTimeout, SourceError or
+    SourceAuth as Store does. A blob that is not there is deleted without complaint.
+    ``expires_at``: seconds since the epoch; the service itself may remove the bytes up to two days later.
+    """
 
     def get(self, name: str) -> bytes | None: ...
 
@@ -105,14 +113,23 @@ class Objects(Protocol):
 
 
 class Queue(Protocol):
-    """At-least-once hand-over to the **work** function."""
+    """At-least-once hand-over to the **work** function, in any order.
+
+    The caller guarantees: a body is a JSON object of at most 32 kB.
+    The result must: return only when the service has taken the message for good; raise as Store does.
+    """
 
     def send(self, body: Mapping[str, Any]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """One alert's timer. ``cron`` has five fields; ``timezone`` is an IANA name."""
+    """One timer of **watch**.
+
+    ``name``: the alert's, or ``sweep``. ``cron``: five fields as in the project; ``timezone``: an IANA name.
+    ``payload``: what watch is sent, ``{"alert": NAME}`` or ``{"sweep": true}``; the adapter adds ``scheduled_at`` in
+    its service's own way where the service knows it.
+    """
 
     name: str
     cron: str
@@ -121,6 +138,13 @@ class Schedule:
 
 
 class Scheduler(Protocol):
+    """The timers of one deployment; what other deployments in the account have is neither seen nor touched.
+
+    The result must: raise ConfigInvalid naming the schedule where the service cannot express it exactly, before any
+    call; make ``upsert`` and ``delete`` safe to repeat; return from ``list``, sorted by name, what ``upsert`` was
+    given, with ``cron`` as the service's own text where somebody has changed the timer by hand; raise as Store does.
+    """
+
     def upsert(self, schedule: Schedule) -> None: ...
 
     def delete(self, name: str) -> None: ...
@@ -129,7 +153,12 @@ class Scheduler(Protocol):
 
 
 class Keys(Protocol):
-    """Wraps and unwraps data keys under a tenant's key; ``context`` is bound to the result."""
+    """Wraps and unwraps data keys under a tenant's key.
+
+    The caller guarantees: a data key is 16 to 64 bytes; ``context`` is at most 8 short texts, none of them secret.
+    The result must: bind tenant and context to the wrapped key, so that ``unwrap`` with any other raises SourceAuth,
+    as it does for bytes that were altered and for a key that was disabled; never write a data key anywhere.
+    """
 
     def wrap(self, tenant: str, key: bytes, context: Mapping[str, str]) -> bytes: ...
 

@@ -16,16 +16,36 @@ PREFIX = "OMNI_"
 class Settings:
     """Each field is the environment variable OMNI_<FIELD>; the defaults suit a function of 1 GB.
 
-    ``project``: folder that holds omni.yaml. ``store_table``: name of the cloud's table for state.
-    ``secret_prefix``: prepended to a secret's name in the cloud's secret manager. ``endpoint_url``: for emulators.
+    ``project``: folder that holds omni.yaml. ``project_object``: name of the blob that holds the project instead.
+    ``store_table``: the cloud's table for state; a DynamoDB table's name,
+    ``projects/P/databases/D/documents/COLLECTION``, or the URL of an Azure table.
+    ``secret_prefix``: prepended to a secret's name in the cloud's secret manager: ``omnisentinel/``,
+    ``projects/P/secrets/omnisentinel-``, or ``https://VAULT.vault.azure.net/secrets/omnisentinel-``.
+    ``objects``: the bucket, or the URL of the Azure container. ``queue``: the URL of the SQS or Azure queue, or
+    ``projects/P/topics/T``. ``key``: the key that wraps tenants' data keys: an ARN or alias, a
+    ``projects/.../cryptoKeys/K``, or ``https://VAULT.vault.azure.net/keys/K``; ``{tenant}`` in it is filled in.
+    ``schedule_group``: the EventBridge Scheduler group, ``projects/P/locations/L``, or the ARM id of the resource
+    group. ``schedule_target``: what a timer calls, the ARN or URL of watch. ``schedule_role``: as whom, an ARN, a
+    service account, or the resource id of a managed identity. ``deployment``: names of what belongs together begin
+    with it, so that an account can hold two. ``endpoint_url``: for emulators.
+    ``job_ttl_s``: how long the answer of a job is kept.
     ``threads``: of the engine; with one, rows without ORDER BY come in the same order each time.
     ``pushdown``: false reads whole tables and computes here; slower, and the same answer, which is what it is for.
     ``lease_s``: how long a run may hold an alert before others take over.
     """
 
     project: str = "."
+    project_object: str = ""
+    deployment: str = "omnisentinel"
     store_table: str = "omnisentinel"
     secret_prefix: str = "omnisentinel/"  # noqa: S105 a prefix of names
+    objects: str = ""
+    queue: str = ""
+    key: str = ""
+    schedule_group: str = ""
+    schedule_target: str = ""
+    schedule_role: str = ""
+    job_ttl_s: float = 86_400.0
     endpoint_url: str = ""
     region: str = ""
     state_dir: str = ""
@@ -79,5 +99,5 @@ def size(text: str) -> int:
     return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
 
 
-_POSITIVE = ("threads", "max_rows", "max_result_bytes", "max_calls", "fetch_connections", "lease_s")
+_POSITIVE = ("threads", "max_rows", "max_result_bytes", "max_calls", "fetch_connections", "lease_s", "job_ttl_s")
 _KIND = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}

@@ -10,7 +10,14 @@ managers; a port that is not offered is not tested for that platform:
                                                                 and how to set (None: remove) one from outside
     owner(folder: Path) -> Iterator[Owner]
     objects(folder: Path) -> Iterator[Objects]
+    queue(folder: Path) -> Iterator[tuple[Queue, Callable[[], list[dict]]]]
+                                                                and how a worker takes every message that is there
+    schedulers(folder: Path) -> Iterator[tuple[Scheduler, Scheduler]]
+                                                                of two deployments in one account, both empty
+    keys(folder: Path) -> Iterator[tuple[Keys, Callable[[str], None]]]
+                                                                and how to disable a tenant's key from outside
     PLACES: tuple[str, ...]                                     what the text of a missing secret's error has to name
+    INEXPRESSIBLE: str                                          with ``schedulers``: a cron that the service does not have
     PARALLEL = False                                            (optional) where concurrent writers are too slow here
 
 ``folder`` is an empty folder of the test. A module may call ``tests.parts.need`` for what a machine may lack.
@@ -23,11 +30,12 @@ import pkgutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 import tests.contract
-from core.ports import Objects, Owner, Secrets, Store
+from core.ports import Keys, Objects, Owner, Queue, Scheduler, Secrets, Store
 
 _PREFIX = "platform_"
 NAMES = sorted(
@@ -35,7 +43,7 @@ NAMES = sorted(
 )
 
 
-PORTS = ("store", "secrets", "owner", "objects")
+PORTS = ("store", "secrets", "owner", "objects", "queue", "schedulers", "keys")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -74,4 +82,22 @@ def owner(offered: ModuleType, tmp_path: Path) -> Iterator[Owner]:
 @pytest.fixture
 def objects(offered: ModuleType, tmp_path: Path) -> Iterator[Objects]:
     with _port(offered, "objects")(tmp_path) as made:  # type: ignore[attr-defined]
+        yield made
+
+
+@pytest.fixture
+def queue(offered: ModuleType, tmp_path: Path) -> Iterator[tuple[Queue, Callable[[], list[dict[str, Any]]]]]:
+    with _port(offered, "queue")(tmp_path) as made:  # type: ignore[attr-defined]
+        yield made
+
+
+@pytest.fixture
+def schedulers(offered: ModuleType, tmp_path: Path) -> Iterator[tuple[Scheduler, Scheduler]]:
+    with _port(offered, "schedulers")(tmp_path) as made:  # type: ignore[attr-defined]
+        yield made
+
+
+@pytest.fixture
+def keys(offered: ModuleType, tmp_path: Path) -> Iterator[tuple[Keys, Callable[[str], None]]]:
+    with _port(offered, "keys")(tmp_path) as made:  # type: ignore[attr-defined]
         yield made
