@@ -34,7 +34,7 @@ def previous_at_or_before(cron: str, tz: str, at: datetime) -> datetime | None:
     known = _window.get((cron, tz))
     if known is not None and known[0] <= at < known[1]:
         return known[0]
-    back = CronSim(_fields(cron), at.astimezone(zone) + timedelta(days=1), reverse=True)
+    back = CronSim(five_fields(cron), at.astimezone(zone) + timedelta(days=1), reverse=True)
     earlier = None
     for slot in back:  # walking back is only for a place to begin: the slots are those that walking forward meets
         if slot.astimezone(UTC) < at - timedelta(hours=3):
@@ -73,7 +73,7 @@ def _slots(cron: str, tz: str, after: datetime) -> Iterator[datetime]:
 
     zone = _zone(tz)
     try:
-        walk = CronSim(_fields(cron), after.astimezone(zone))
+        walk = CronSim(five_fields(cron), after.astimezone(zone))
     except CronSimError as error:
         raise _bad(cron, str(error)) from None
     for slot in walk:
@@ -84,7 +84,8 @@ def _slots(cron: str, tz: str, after: datetime) -> Iterator[datetime]:
 
 
 @lru_cache(maxsize=1024)
-def _fields(cron: str) -> str:
+def five_fields(cron: str) -> str:
+    """The cron without its alias. Raises ConfigInvalid for an unknown alias or another number of fields."""
     text = cron.strip()
     if text.startswith("@"):
         if text.lower() not in ALIASES:
