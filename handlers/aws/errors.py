@@ -20,12 +20,15 @@ from core.errors import Error, RateLimitExhausted, SourceAuth, SourceError, Sour
 _DENIED = frozenset({
     "AccessDeniedException", "AccessDenied", "UnrecognizedClientException", "InvalidSignatureException",
     "ExpiredTokenException", "ExpiredToken", "InvalidClientTokenId", "DecryptionFailure", "MissingAuthenticationToken",
-    "NotAuthorized", "OptInRequired",
+    "NotAuthorized", "OptInRequired", "403", "Forbidden", "AllAccessDisabled", "InvalidAccessKeyId", "InvalidSecurity",
+    "SignatureDoesNotMatch", "UnauthorizedOperation", "InvalidToken", "KMS.AccessDeniedException",
 })  # fmt: skip
 _THROTTLED = frozenset({
     "ProvisionedThroughputExceededException", "ThrottlingException", "Throttling", "RequestLimitExceeded",
-    "TooManyRequestsException", "LimitExceededException", "SlowDown",
+    "TooManyRequestsException", "LimitExceededException", "SlowDown", "RequestThrottled", "ThrottledException",
+    "KmsThrottled", "KMS.ThrottlingException", "503",
 })  # fmt: skip
+_LATE = frozenset({"RequestTimeout", "RequestTimeoutException", "504"})
 
 
 Meaning = Callable[[str, str], Error | None]
@@ -69,4 +72,6 @@ def _refused(code: str, service: str, what: str, permission: str) -> Error:
             f"{service} throttles the {what} ({code}). Try again, or raise its capacity.",
             retry_after_ms=1_000, service=service, scope="aws", aws_code=code,
         )  # fmt: skip
+    if code in _LATE:
+        return SourceTimeout(f"{service} did not answer in time about the {what} ({code}).", service=service)
     return SourceError(f"{service} failed on the {what} ({code or 'no code'}).", service=service, aws_code=code)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
 from core.errors import ConfigInvalid, SourceAuth, SourceError
 from core.settings import Settings
-from handlers.aws.platform import AwsSecrets, Clients, platform
+from handlers.aws.clients import Clients
+from handlers.aws.platform import platform
+from handlers.aws.secrets import AwsSecrets
 from tests.runtimes.ministack import client
 from tests.runtimes.process import free_port
 
@@ -29,11 +33,15 @@ def settings(endpoint: str) -> Settings:
     return Settings(endpoint_url=endpoint, region="us-east-1")
 
 
+def of(endpoint: str) -> Callable[[], Any]:
+    return partial(Clients(settings(endpoint), {}).get, "secretsmanager")
+
+
 def test_a_secret_is_kept_for_a_minute_and_read_again_when_told(endpoint: str, prefix: str) -> None:
     manager: Any = client("secretsmanager", endpoint)
     manager.create_secret(Name=prefix + "key", SecretString="old")
     now = [0.0]
-    secrets = AwsSecrets(Clients(settings(endpoint), {}), prefix, lambda: now[0])
+    secrets = AwsSecrets(of(endpoint), prefix, lambda: now[0])
     assert secrets.get("key") == "old"
     manager.put_secret_value(SecretId=prefix + "key", SecretString="new")
     now[0] = 59.0
@@ -48,12 +56,12 @@ def test_a_secret_is_kept_for_a_minute_and_read_again_when_told(endpoint: str, p
 def test_a_binary_secret_is_its_text(endpoint: str, prefix: str) -> None:
     client("secretsmanager", endpoint).create_secret(Name=prefix + "b", SecretBinary=b"bytes")
     assert platform(settings(endpoint), {}).secrets is not None
-    assert AwsSecrets(Clients(settings(endpoint), {}), prefix).get("b") == "bytes"
+    assert AwsSecrets(of(endpoint), prefix).get("b") == "bytes"
 
 
 def test_a_missing_secret_says_which_and_where(endpoint: str, prefix: str) -> None:
     with pytest.raises(ConfigInvalid, match=f"{prefix}nope"):
-        AwsSecrets(Clients(settings(endpoint), {}), prefix).get("nope")
+        AwsSecrets(of(endpoint), prefix).get("nope")
 
 
 def test_aws_out_of_reach_is_an_error_that_can_be_retried() -> None:
