@@ -17,7 +17,8 @@ from tests.contract.aws import (
 from tests.runtimes.ministack import Moto, shared
 
 __all__ = [
-    "INEXPRESSIBLE", "PLACES", "address", "keys", "objects", "owner", "queue", "reopen", "schedulers", "secrets", "store",
+    "INEXPRESSIBLE", "PLACES", "address", "keys", "objects", "owner", "queue", "reopen", "schedulers", "secrets",
+    "store",
 ]  # fmt: skip
 
 WRONG = {"test_a_disabled_key_opens_nothing": "moto decrypts with a disabled key"}
