@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.audit import Audit
 from core.deadline import Deadline
-from core.errors import Error, Internal, NotFound, StateConflict
+from core.errors import ConfigInvalid, Error, Internal, NotFound, StateConflict
 from core.model import Answer, Ask, Principal, Progress, Rule
 from core.policy.grants import TablePolicy
 from core.policy.identity import Identities
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from core.alert.run import Watcher
     from core.policy.gate import View
     from core.query.answer import Answering
+    from core.query.job import Jobs
     from core.query.prepared import PlanCache
     from core.source.base import Source
     from core.source.catalog import Catalog
@@ -62,6 +63,7 @@ class App:
         self._wire = wire
         self._watcher: Watcher | None = None
         self._plans: PlanCache | None = None
+        self._jobs: Jobs | None = None
 
     # ── ask ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -177,6 +179,47 @@ class App:
         """The principal of an API key. Raises Unauthenticated."""
         return self._identities.by_key(bearer)
 
+    # ── jobs ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def submit(self, ask: Ask) -> dict[str, Any]:
+        """Put a question on the queue; returns the job's status. See ``core.query.job``."""
+        return self.jobs.submit(ask)
+
+    def job(self, job: str, principal: Principal) -> dict[str, Any]:
+        return self.jobs.status(job, principal)
+
+    def job_result(self, job: str, principal: Principal) -> bytes | None:
+        return self.jobs.result(job, principal)
+
+    def work(self, message: object, time_left_s: float | None = None) -> dict[str, Any]:
+        """Do one message of the queue; raises where it has to come again."""
+        return self.jobs.work(message, time_left_s)
+
+    @property
+    def jobs(self) -> Jobs:
+        """Raises ConfigInvalid where this deployment has no queue or nowhere to keep answers."""
+        if self._jobs is None:
+            from core.query.job import Jobs, Ports
+
+            here = self.platform
+            if here.queue is None or here.objects is None:
+                raise ConfigInvalid(
+                    "This deployment has no queue for jobs: set OMNI_QUEUE and OMNI_OBJECTS, or leave out 'mode'.",
+                    key="mode",
+                )
+            self._jobs = Jobs(
+                Ports(here.store, here.objects, here.queue, here.owner),
+                self.ask,
+                self._principal,
+                self.clock,
+                self.settings.job_ttl_s,
+            )
+        return self._jobs
+
+    def _principal(self, name: str) -> Principal | None:
+        config = self.project.principals.get(name)
+        return config.principal if config else None
+
     # ── watch ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def watch(
@@ -186,8 +229,14 @@ class App:
         return self.watcher.run(self._rule(name), slot, dry_run=dry_run, wait_s=wait_s)
 
     def sweep(self) -> dict[str, Any]:
-        """Drain every outbox, free dead leases, run missed slots."""
-        return self.watcher.sweep(self.project.alerts.values())
+        """Drain every outbox, free dead leases, run missed slots, send forgotten jobs again."""
+        report = self.watcher.sweep(self.project.alerts.values())
+        if self.platform.queue is not None and self.platform.objects is not None:
+            try:
+                report["jobs_resent"] = self.jobs.resend()
+            except Error as error:
+                report["errors"].append({"alert": "(jobs)", "code": error.code, "message": error.message})
+        return report
 
     def alerts(self) -> list[dict[str, Any]]:
         return self.watcher.status(self.project.alerts.values())

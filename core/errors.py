@@ -138,3 +138,14 @@ class StaleData(LaterError):
 
 class Internal(Error):
     """A defect of ours: the message carries no detail of the cause, the log does."""
+
+
+def by_code(told: Mapping[str, Any]) -> Error:
+    """The error that ``to_dict`` told of. A code that is not known any more is Internal."""
+    kinds: list[type[Error]] = [Error]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    found = next((kind for kind in reversed(kinds) if kind.code == told.get("code")), Internal)
+    made = found(str(told.get("message", "")), retry_after_ms=told.get("retry_after_ms"))
+    made.details = dict(told.get("details") or {})
+    return made

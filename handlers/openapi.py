@@ -54,7 +54,7 @@ _SCHEMAS: dict[str, Any] = {
             "max_staleness_ms": {**_COUNT, "description": "Oldest data the answer may use."},
             "timeout_ms": {"type": "integer", "minimum": 1},
             "mode": {"type": "string", "enum": ["sync", "async"], "default": "sync",
-                     "description": "async is not there yet and is refused."},
+                     "description": "async: the answer is a job's id; fetch it later."},
             "dialect": {"type": "string", "default": "duckdb"},
         },
         ("sql",),
@@ -145,8 +145,16 @@ DOCUMENT: dict[str, Any] = {
     "security": [{"key": []}],
     "paths": {
         "/v1/query": {"post": _operation(
-            "query", "Ask one question.", _json(_ref("Answer"), "The answer."), _errors(*_CALLER, *_LATER),
+            "query", "Ask one question.", _json(_ref("Answer"), "The answer."),
+            {"202": _json(_FREE, "Mode async: the job's id, and where its status is."), **_errors(*_CALLER, *_LATER)},
             body=_ref("Query"))},
+        "/v1/jobs/{job}": {"get": _operation(
+            "job", "The status of a job of yours.", _json(_FREE, "The status."), _errors(401, 404),
+            parameters=("job",))},
+        "/v1/jobs/{job}/result": {"get": _operation(
+            "jobResult", "The answer of a job of yours, or the error it ended with.",
+            _json(_ref("Answer"), "The answer."),
+            {"202": _json(_FREE, "Not yet: the status."), **_errors(*_CALLER, 404, *_LATER)}, parameters=("job",))},
         "/v1/explain": {"post": _operation(
             "explain", "What would be called, pushed down, masked and filtered.", _json(_FREE, "The plan."),
             _errors(*_CALLER, *_LATER), body=_ref("Query"))},
@@ -189,6 +197,7 @@ DOCUMENT: dict[str, Any] = {
         "parameters": {
             "name": _parameter("name", "path", _TEXT, "The alert's name."),
             "table": _parameter("table", "path", {"type": "string", "examples": ["shop.orders"]}, "source.table"),
+            "job": _parameter("job", "path", _TEXT, "The job's id."),
             "source": _parameter("source", "query", _TEXT, "Only this source's tables."),
             "limit": _parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 50},
                                 "At most so many."),

@@ -23,6 +23,9 @@ _QUERY_KEYS: dict[str, tuple[type, ...]] = {
     "dialect": (str,),
 }  # fmt: skip
 _RUN_WAIT_S = 10.0
+_JOB_TIMEOUT_S = 600.0
+"""Of a job whose caller sets no ``timeout_ms``; the worker's own time is a bound besides."""
+_POLL_S = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,22 +75,36 @@ def _fits(pattern: list[str], segments: list[str]) -> list[str] | None:
 
 
 def _query(call: Call) -> HttpResponse:
-    from core.query.present import to_json
+    given = _given(call)
+    if given.get("mode") != "async":
+        from core.query.present import to_json
 
-    return answer(to_json(call.app().ask(_ask(call))))
+        return answer(to_json(call.app().ask(_bounded_ask(call, given))))
+    ask = _ask(call, given)
+    job = call.app().submit(ask if "timeout_ms" in given else replace(ask, timeout_s=_JOB_TIMEOUT_S))
+    place = f"/v1/jobs/{job['job_id']}"
+    return answer({"job_id": job["job_id"], "status_url": place}, status=202, headers={"Location": place})
 
 
 def _explain(call: Call) -> HttpResponse:
-    return answer(call.app().explain(_ask(call)))
+    return answer(call.app().explain(_bounded_ask(call, _given(call))))
 
 
-def _ask(call: Call) -> Ask:
+def _given(call: Call) -> dict[str, Any]:
     given: dict[str, Any] = json_object(call.request, _QUERY_KEYS, ("sql",))
     mode = given.get("mode", "sync")
-    if mode == "async":
-        raise ConfigInvalid("Jobs are not there yet: leave out 'mode' or send \"sync\".", key="mode")
-    if mode != "sync":
+    if mode not in ("sync", "async"):
         raise ConfigInvalid(f'\'mode\' has to be "sync" or "async", not {mode[:40]!r}.', key="mode")
+    return given
+
+
+def _bounded_ask(call: Call, given: Mapping[str, Any]) -> Ask:
+    """The question, within the time that the platform leaves for answering it here."""
+    ask = _ask(call, given)
+    return replace(ask, timeout_s=_bounded(ask.timeout_s, call))
+
+
+def _ask(call: Call, given: Mapping[str, Any]) -> Ask:
     for key, least in (("timeout_ms", 1), ("max_staleness_ms", 0)):
         if given.get(key, least) < least:
             raise ConfigInvalid(f"{key!r} has to be at least {least}, not {given[key]}.", key=key)
@@ -98,8 +115,7 @@ def _ask(call: Call) -> Ask:
     options: dict[str, Any] = {key: given[key] for key in ("params", "max_staleness_ms", "dialect") if key in given}
     if "timeout_ms" in given:
         options["timeout_s"] = given["timeout_ms"] / 1_000
-    ask = call.app().request(given["sql"], _who(call), origin="http", request_id=call.request_id, **options)
-    return replace(ask, timeout_s=_bounded(ask.timeout_s, call))
+    return call.app().request(given["sql"], _who(call), origin="http", request_id=call.request_id, **options)
 
 
 def _bounded(timeout_s: float, call: Call) -> float:
@@ -109,6 +125,21 @@ def _bounded(timeout_s: float, call: Call) -> float:
     if call.time_left_s <= 0:
         raise SourceTimeout("The function had no time left to start the query. Raise its timeout.")
     return min(timeout_s, call.time_left_s)
+
+
+def _job(call: Call, job: str) -> HttpResponse:
+    status = call.app().job(job, _who(call))
+    if status["state"] == "DONE":
+        status["result_url"] = f"/v1/jobs/{job}/result"
+    return answer(status)
+
+
+def _job_result(call: Call, job: str) -> HttpResponse:
+    """The answer; 202 with the status while there is none; the error of a job that failed, with its own status."""
+    found = call.app().job_result(job, _who(call))
+    if found is not None:
+        return answer(found)
+    return answer(call.app().job(job, _who(call)), status=202, headers={"Retry-After": str(_POLL_S)})
 
 
 def _tables(call: Call) -> HttpResponse:
@@ -214,6 +245,8 @@ def _openapi(_call: Call) -> HttpResponse:
 
 ROUTES = (
     Route("POST", "/v1/query", _query),
+    Route("GET", "/v1/jobs/{job}", _job),
+    Route("GET", "/v1/jobs/{job}/result", _job_result),
     Route("POST", "/v1/explain", _explain),
     Route("GET", "/v1/tables", _tables),
     Route("GET", "/v1/tables/{table}", _table),

@@ -158,7 +158,11 @@ def _ask_commands(add: Any, who: argparse.ArgumentParser) -> None:
         if name == "ask":
             sub.add_argument("--format", choices=["table", "json", "ndjson", "csv"])
             sub.add_argument("--limit", type=_count, metavar="N", help="show at most N rows")
-            sub.add_argument("--async", dest="async_", action="store_true", help=argparse.SUPPRESS)
+            sub.add_argument("--async", dest="async_", action="store_true", help="answer later: print a job's id")
+    sub = add("job", "cli_job:job", "The status of a job of yours, or its answer.", parents=[who])
+    sub.add_argument("id", metavar="ID")
+    sub.add_argument("--result", action="store_true", help="print the answer")
+    add("work", "cli_job:work", "Do the jobs that wait on this machine's queue, once.")
     sub = add("tables", "cli_ask:tables", "List the tables you may read.", parents=[who])
     sub.add_argument("source", nargs="?")
     sub = add("describe", "cli_ask:describe", "Show the columns of a table.", parents=[who])

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,15 @@ SHOW_AFTER_S = 1.0
 
 
 def ask(options: argparse.Namespace) -> int:
+    timeout_s = _timeout(options)
     if options.async_:
-        raise ConfigInvalid("--async: jobs are not there yet. Ask without it.", key="--async")
+        from handlers.local.cli_job import TIMEOUT_S, submit
+
+        app = open_app(options)
+        asked = _request(app, options)
+        return submit(app, asked if timeout_s else replace(asked, timeout_s=TIMEOUT_S), wants_json(options))
     from handlers.local.guardian import guarded
 
-    timeout_s = _timeout(options)
     if timeout_s is None:
         timeout_s = load_project(options).defaults.timeout_s
     settings = Settings.from_env(os.environ)

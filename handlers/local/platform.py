@@ -13,7 +13,9 @@ from pathlib import Path
 from core.errors import ConfigInvalid
 from core.ports import Platform
 from core.settings import Settings
+from handlers.local.keys import LocalKeys
 from handlers.local.objects import LocalObjects
+from handlers.local.queue import LocalQueue
 from handlers.local.store import LocalStore
 
 __all__ = ["LocalObjects", "LocalOwner", "LocalSecrets", "LocalStore", "platform"]
@@ -24,12 +26,15 @@ FOLDER = ".omni"
 def platform(settings: Settings, env: Mapping[str, str], root: Path) -> Platform:
     """Return the ports of this machine for the project in ``root``. Opens and creates nothing yet."""
     state = root / (settings.state_dir or FOLDER)
+    store = LocalStore(state / "state.db")
     return Platform(
         name="local",
         secrets=LocalSecrets(root, env),
-        store=LocalStore(state / "state.db"),
+        store=store,
         owner=LocalOwner(),
         objects=LocalObjects(state / "objects"),
+        queue=LocalQueue(lambda: store),
+        keys=LocalKeys(root / FOLDER / "keys"),
         facts={"state": str(state / "state.db"), "secrets": str(root / FOLDER / "secrets")},
     )
 

@@ -1,4 +1,4 @@
-"""`omni serve`: the HTTP API, the scheduler and the sweeper in one process, over the laptop's ports."""
+"""`omni serve`: the HTTP API, the scheduler, the sweeper and the worker of jobs in one process."""
 
 from __future__ import annotations
 
@@ -80,7 +80,9 @@ class _Server(ThreadingHTTPServer):
 
 def serve(options: argparse.Namespace) -> int:
     """Run until SIGTERM or SIGINT; a run that is under way is finished, what is owed stays in the outbox."""
+    from handlers.local.queue import LocalQueue, Worker
     from handlers.local.scheduler import Scheduler
+    from handlers.work import carry_out_job
 
     app = open_app(options)
     logging.basicConfig(level=app.settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -93,6 +95,10 @@ def serve(options: argparse.Namespace) -> int:
         ) from None
     scheduler = Scheduler(app, app.project.alerts.values())
     scheduler.start()
+    queue = app.platform.queue
+    worker = Worker(queue, lambda body: carry_out_job(lambda: app, body)) if isinstance(queue, LocalQueue) else None
+    if worker is not None:
+        worker.start()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -105,5 +111,7 @@ def serve(options: argparse.Namespace) -> int:
     stop.wait()
     server.shutdown()
     scheduler.stop()
+    if worker is not None:
+        worker.stop()
     app.close()
     return 0

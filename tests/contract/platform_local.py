@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from core.ports import Objects, Owner, Secrets, Store
+from core.ports import Keys, Objects, Owner, Queue, Secrets, Store
 from core.settings import Settings
 from handlers.local.platform import LocalStore, platform
+from handlers.local.queue import LocalQueue
 
 PLACES = ("OMNI_SECRET_NOT_THERE", ".omni/secrets/not_there")
 
@@ -54,3 +56,28 @@ def objects(folder: Path) -> Iterator[Objects]:
     made = platform(Settings(), {}, folder).objects
     assert made is not None
     yield made
+
+
+@contextmanager
+def queue(folder: Path) -> Iterator[tuple[Queue, Callable[[], list[dict[str, Any]]]]]:
+    made = platform(Settings(), {}, folder).queue
+    assert isinstance(made, LocalQueue)
+
+    def taken() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        made.take(found.append)
+        return found
+
+    yield made, taken
+
+
+@contextmanager
+def keys(folder: Path) -> Iterator[tuple[Keys, Callable[[str], None]]]:
+    made = platform(Settings(), {}, folder).keys
+    assert made is not None
+
+    def disable(tenant: str) -> None:
+        file = folder / ".omni" / "keys" / f"{tenant}.key"
+        file.rename(file.with_suffix(".disabled"))
+
+    yield made, disable

@@ -26,7 +26,12 @@ def test_nothing_is_there_at_first(schedulers: Two) -> None:
 
 def test_what_was_set_is_listed_as_it_was_given(schedulers: Two) -> None:
     mine, _ = schedulers
-    given = [one("a"), one("b.c_d", "*/15 * * * *", "UTC"), one("sweep", "* * * * *", "UTC"), one("z" * 90, "30 6 * * 0")]
+    given = [
+        one("a"),
+        one("b.c_d", "*/15 * * * *", "UTC"),
+        one("sweep", "* * * * *", "UTC"),
+        one("z" * 90, "30 6 * * 0"),
+    ]
     for schedule in reversed(given):
         mine.upsert(schedule)
     assert list(mine.list()) == given

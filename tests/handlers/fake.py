@@ -22,6 +22,7 @@ class FakeApp:
     def __init__(self, fail: BaseException | None = None) -> None:
         self.fail = fail
         self.asked: list[Any] = []
+        self.result: bytes | None = None
 
     def _told(self, *what: Any) -> None:
         self.asked.append(what)
@@ -39,6 +40,22 @@ class FakeApp:
     def ask(self, ask: Ask, progress: Any = None) -> Answer:
         self._told("ask", ask)
         return Answer((("n", "INTEGER"),), [(1,)], trace_id=ask.request_id)
+
+    def submit(self, ask: Ask) -> dict[str, Any]:
+        self._told("submit", ask)
+        return {"job_id": "j1", "state": "QUEUED"}
+
+    def job(self, job: str, principal: Principal) -> dict[str, Any]:
+        self._told("job", job, principal.name)
+        return {"job_id": job, "state": "QUEUED" if self.result is None else "DONE"}
+
+    def job_result(self, job: str, principal: Principal) -> bytes | None:
+        self._told("job_result", job, principal.name)
+        return self.result
+
+    def work(self, message: object, time_left_s: float | None = None) -> dict[str, Any]:
+        self._told("work", message, time_left_s)
+        return {"job": "j1", "state": "DONE"}
 
     def explain(self, ask: Ask) -> dict[str, Any]:
         self._told("explain", ask)

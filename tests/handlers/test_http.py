@@ -72,7 +72,6 @@ def test_the_platforms_clock_bounds_the_query() -> None:
         ({"sql": "SELECT 1", "max_staleness_ms": -1}, "at least 0"),
         ({"sql": "SELECT 1", "params": [1]}, "'params' has to be an object, not a list"),
         ({"sql": "SELECT 1", "params": {"a": {"b": 1}}}, "Parameter 'a'"),
-        ({"sql": "SELECT 1", "mode": "async"}, "Jobs are not there yet"),
         ({"sql": "SELECT 1", "mode": "maybe"}, "'mode' has to be"),
     ],
 )
@@ -176,7 +175,7 @@ def test_what_does_not_fit_an_alerts_route_is_refused(path: str, body: Any, quer
 
 
 def test_unknown_paths_and_methods() -> None:
-    for path in ("/", "/v2/query", "/v1/query/x", "/v1/jobs/1", "//v1//query", "/v1/alerts//run"):
+    for path in ("/", "/v2/query", "/v1/query/x", "/v1/nothing/1", "//v1//query", "/v1/alerts//run"):
         response = call(FakeApp(), "GET", path)
         assert (response.status, error(response)["code"]) == (404, "NOT_FOUND"), path
     response = call(FakeApp(), "PUT", "/v1/alerts/x/silence")
@@ -270,3 +269,34 @@ def test_metrics_are_by_pattern_and_only_where_a_server_keeps_them() -> None:
     assert "secret" not in text
     assert "evil" not in text
     assert call(FakeApp(), "GET", "/metrics").status == 404
+
+
+# ── jobs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_mode_async_answers_with_a_job_and_asks_nothing_yet() -> None:
+    app = FakeApp()
+    response = call(app, "POST", "/v1/query", {"sql": "SELECT 1", "mode": "async"}, time_left_s=5.0)
+    assert (response.status, json.loads(response.body)) == (202, {"job_id": "j1", "status_url": "/v1/jobs/j1"})
+    assert response.headers["Location"] == "/v1/jobs/j1"
+    ((verb, ask),) = app.asked
+    assert (verb, ask.timeout_s) == ("submit", 600.0), "this function's time is no bound for a job"
+    call(app, "POST", "/v1/query", {"sql": "SELECT 1", "mode": "async", "timeout_ms": 90_000}, time_left_s=5.0)
+    assert app.asked[1][1].timeout_s == 90.0
+
+
+def test_a_jobs_status_and_its_answer_go_to_who_asks_as_whom() -> None:
+    app = FakeApp()
+    assert json.loads(call(app, "GET", "/v1/jobs/j1").body)["state"] == "QUEUED"
+    waiting = call(app, "GET", "/v1/jobs/j1/result")
+    assert (waiting.status, json.loads(waiting.body)["state"], waiting.headers["Retry-After"]) == (202, "QUEUED", "2")
+    app.result = b'{"rows": [[1]]}'
+    assert json.loads(call(app, "GET", "/v1/jobs/j1").body)["result_url"] == "/v1/jobs/j1/result"
+    done = call(app, "GET", "/v1/jobs/j1/result")
+    assert (done.status, done.body) == (200, b'{"rows": [[1]]}')
+    assert {told[1:] for told in app.asked} == {("j1", "ann")}
+
+
+def test_a_job_that_failed_answers_with_its_error() -> None:
+    response = call(FakeApp(fail=RateLimitExhausted("Quota.", retry_after_ms=1_500)), "GET", "/v1/jobs/j1/result")
+    assert (response.status, response.headers["Retry-After"]) == (429, "2")

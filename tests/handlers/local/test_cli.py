@@ -101,7 +101,9 @@ def test_as_and_omni_as(home: Path) -> None:
         (["ask", "SELECT $x"], 2, "--param x="),
         (["ask", "SELECT 1", "--param", "x=1"], 2, "does not use the parameter"),
         (["ask", "SELECT 1", "--timeout", "5"], 2, "--timeout"),
-        (["ask", "SELECT 1", "--async"], 2, "jobs are not there yet"),
+        (["ask", "SELEC 1", "--async"], 2, "SQL_SYNTAX"),
+        (["ask", "SELECT 1", "--async", "--as", "stranger"], 2, "no principal 'stranger'"),
+        (["job", "0" * 32], 2, "NOT_FOUND"),
         (["ask", "SELECT 1", "--dialect", "oracle"], 2, "Known: duckdb"),
         (["ask", "-f", "nothing.sql"], 2, "nothing.sql"),
         (["ask"], 2, "Give the SQL"),
@@ -241,3 +243,16 @@ def test_state_of_a_newer_version_is_refused_and_kept(home: Path) -> None:
 
 def test_version(home: Path) -> None:
     assert good("version", cwd=home).stdout.startswith("omnisentinel 0.")
+
+
+def test_a_job_is_asked_worked_and_fetched(home: Path) -> None:
+    asked = good("ask", "SELECT count(*) AS n FROM shop.orders", "--async", cwd=home)
+    job = asked.stdout.strip()
+    assert "omni work" in asked.stderr
+    assert json.loads(good("job", job, cwd=home).stdout)["state"] == "QUEUED"
+    early = omni("job", job, "--result", cwd=home)
+    assert (early.returncode, early.stdout) == (3, "") and "no answer yet" in early.stderr
+    assert omni("job", job, "--as", "ann", cwd=home).returncode == 2, "it is another's"
+    assert good("work", cwd=home).stdout == "1 message\n"
+    assert json.loads(good("job", job, "--result", cwd=home).stdout)["rows"] == [[4]]
+    assert good("work", cwd=home).stdout == "0 messages\n"

@@ -130,3 +130,26 @@ def test_port_in_use_is_a_clear_error(home: Path) -> None:
         done = omni("serve", "--port", str(taken.getsockname()[1]), cwd=home)
     assert done.returncode == 2
     assert "Choose another --port" in done.stderr
+
+
+def test_a_job_outlives_a_killed_server(home: Path) -> None:
+    slow = "SELECT count(*) AS n FROM shop.orders a, range(200000000) r WHERE r.range % 7 = a.id"
+    with serving(home) as (url, process):
+        status, job = call(f"{url}/v1/query", body={"sql": slow, "mode": "async"})
+        assert (status, set(job)) == (202, {"job_id", "status_url"})
+        wait_for(lambda: call(url + job["status_url"])[1]["state"] == "RUNNING")
+        process.kill()
+    with serving(home) as (url, _):
+        wait_for(lambda: call(url + job["status_url"])[1]["state"] in ("DONE", "FAILED"))
+        status, found = call(url + job["status_url"])
+        assert (found["state"], found["attempts"]) == ("DONE", 2), found
+        status, answer = call(f"{url}{job['status_url']}/result")
+        assert (status, answer["row_count"]) == (200, 1)
+        assert call(url + job["status_url"], key="another")[0] == 401
+
+
+def wait_for(true: Any, seconds: float = 60.0) -> None:
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until, "it did not come to pass in time"
+        time.sleep(0.05)

@@ -1,0 +1,316 @@
+"""The asynchronous path: a question is kept, put on the queue, answered by **work**, and fetched by who asked it.
+
+What is kept, and in which order it is written, so that whatever is cut off in between is made up for:
+
+    jobs/open       ID   {"submitted_at"}            first: what a sweep looks through for jobs that nobody works on
+    job/ID          job  the question and its state  then
+    the queue            {"job": ID}                 last; a sweep sends it again where this was cut off
+    an object            job/ID/ATTEMPT.json         the answer, before the state says DONE and names it
+
+States: QUEUED -> RUNNING -> DONE | FAILED. A message that comes twice finds the job done, or held by a worker that is
+alive. A worker that died holds it until its lease ends; then the next delivery takes over, three times at most.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from core.errors import ConfigInvalid, Error, Internal, NotFound, ResourceLimit, StateConflict, by_code
+from core.model import Answer, Ask, Principal
+from core.ports import ABSENT, Delete, Item, Objects, Owner, Put, Queue, Store
+from core.request import new_id
+
+ATTEMPTS = 3
+MARGIN_S = 30.0
+"""How much longer than its query a worker may hold a job: for storing the answer."""
+FORGOTTEN_S = 60.0
+"""A job that is queued for so long without a worker is sent again by the sweep."""
+MAX_BYTES = 300_000
+OPEN = "jobs/open"
+KEY = "job"
+_GRACE_S = 3_600.0  # an entry of OPEN without a job: the process ended between the two writes
+_SWEPT = 500
+_LOG = logging.getLogger("omni.jobs")
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What jobs need of a platform."""
+
+    store: Store
+    objects: Objects
+    queue: Queue
+    owner: Owner
+
+
+class Jobs:
+    """``ask`` answers a question as a synchronous one would be; ``principals`` finds who asked, as of now.
+
+    ``ttl_s``: how long a job and its answer are kept after it was submitted.
+    """
+
+    def __init__(
+        self,
+        ports: Ports,
+        ask: Callable[[Ask], Answer],
+        principals: Callable[[str], Principal | None],
+        clock: Callable[[], datetime],
+        ttl_s: float,
+    ) -> None:
+        self._ports = ports
+        self._ask = ask
+        self._principals = principals
+        self._clock = clock
+        self._ttl_s = ttl_s
+
+    # ── who asks ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def submit(self, ask: Ask) -> dict[str, Any]:
+        """Keep the question and put it on the queue; returns its status.
+
+        Raises SqlSyntax and SqlRejected at once, ResourceLimit for a question that is too long to keep, ConfigInvalid
+        for a principal that the project does not name, and what the store and the queue raise: then there is no job.
+        """
+        if self._principals(ask.principal.name) != ask.principal:
+            raise ConfigInvalid(
+                "A job is run later, with the rights that its principal has in omni.yaml by then: "
+                f"there is no principal {ask.principal.name!r} like this one.", key="principal",
+            )  # fmt: skip
+        _parsed(ask)
+        job, now = new_id(), self._now()
+        until = now + self._ttl_s
+        body: dict[str, Any] = {
+            "id": job,
+            "state": "QUEUED",
+            "principal": ask.principal.name,
+            "tenant": ask.principal.tenant,
+            "ask": {
+                "sql": ask.sql,
+                "params": dict(ask.params),
+                "dialect": ask.dialect,
+                "timezone": ask.timezone,
+                "timeout_s": ask.timeout_s,
+                "max_staleness_ms": ask.max_staleness_ms,
+                "row_limit": ask.row_limit,
+            },
+            "submitted_at": now,
+            "expires_at": until,
+            "attempts": 0,
+            "holder": "",
+            "lease_until": 0.0,
+        }
+        _bounded(body)
+        store = self._ports.store
+        store.write(OPEN, [Put(job, {"submitted_at": now}, ABSENT, until)])
+        store.write(_partition(job), [Put(KEY, body, ABSENT, until)])
+        try:
+            self._ports.queue.send({"job": job})
+        except Error:
+            store.write(_partition(job), [Delete(KEY)])
+            store.write(OPEN, [Delete(job)])
+            raise
+        return status(body)
+
+    def status(self, job: str, principal: Principal) -> dict[str, Any]:
+        """The job's status, to who submitted it. NotFound for everybody else, and for one that has expired."""
+        return status(self._owned(job, principal))
+
+    def result(self, job: str, principal: Principal) -> bytes | None:
+        """The answer as JSON; None while there is none yet. Raises NotFound as ``status``, and the job's own error."""
+        body = self._owned(job, principal)
+        if body["state"] == "FAILED":
+            raise by_code(body["error"])
+        if body["state"] != "DONE":
+            return None
+        found = self._ports.objects.get(body["object"])
+        if found is None:
+            raise NotFound("The answer of this job is not there any more: ask again.", job=job)
+        return found
+
+    def _owned(self, job: str, principal: Principal) -> Mapping[str, Any]:
+        item = self._read(job)
+        if item is None or (item.body["tenant"], item.body["principal"]) != (principal.tenant, principal.name):
+            raise NotFound("There is no such job: it was never yours, or it has expired.")
+        return item.body
+
+    # ── who works ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def work(self, message: object, time_left_s: float | None = None) -> dict[str, Any]:
+        """Do what one message of the queue says. Returning means that the message is done with; raising, that it has
+        to come again.
+
+        Returns ``{"job", "state", "skipped"?, "error"?}``. Raises ConfigInvalid for a message that is none of ours (it
+        belongs among the dead letters), StateConflict while another worker holds the job, and the query's error where
+        trying again may help and attempts are left.
+        """
+        job = _named(message)
+        item = self._read(job)
+        if item is None:
+            _LOG.warning("job %s is not there: it has expired, or was never stored", job)
+            return {"job": job, "state": "GONE", "skipped": "it is not there any more"}
+        body = item.body
+        if body["state"] in ("DONE", "FAILED"):
+            self._close(job)
+            return {"job": job, "state": body["state"], "skipped": "it is done already"}
+        if body["state"] == "RUNNING" and self._alive(body):
+            raise StateConflict(f"Job {job} is held by another worker.", retry_after_ms=10_000, job=job)
+        if body["attempts"] >= ATTEMPTS:
+            last = body.get("last_error") or Internal(f"The worker ended {ATTEMPTS} times before it was done.").to_dict(
+                ""
+            )
+            return self._ended(item, {"state": "FAILED", "error": last})
+        held = self._hold(item, time_left_s)
+        return self._answered(held, time_left_s)
+
+    def resend(self) -> int:
+        """Send again what is queued and was forgotten, or whose worker died; returns how many. For the sweep."""
+        now, sent = self._now(), 0
+        for entry in self._ports.store.query(OPEN, limit=_SWEPT):
+            item = self._read(entry.key)
+            if item is None:
+                if now - float(entry.body["submitted_at"]) > _GRACE_S:
+                    self._close(entry.key)
+            elif item.body["state"] in ("DONE", "FAILED"):
+                self._close(entry.key)
+            elif not self._alive(item.body) and now >= self._again_at(item.body):
+                self._ports.queue.send({"job": entry.key})
+                self._note(item, {"sent_at": now, "resent": item.body.get("resent", 0) + 1})
+                sent += 1
+        return sent
+
+    def _again_at(self, body: Mapping[str, Any]) -> float:
+        """Each wait is twice the one before: a job may be queued behind many others, and is not forgotten then."""
+        since = float(body.get("sent_at") or body["submitted_at"])
+        return since + FORGOTTEN_S * float(2 ** int(body.get("resent", 0)))
+
+    def _answered(self, held: Item, time_left_s: float | None) -> dict[str, Any]:
+        body = held.body
+        try:
+            answer = self._ask(self._question(body, time_left_s))
+            encoded = _encoded(answer)
+            name = f"job/{body['id']}/{body['attempts']}.json"
+            self._ports.objects.put(name, encoded, expires_at=body["expires_at"])
+        except Error as error:
+            told = error.to_dict(body["id"])
+            if error.retryable and body["attempts"] < ATTEMPTS:
+                self._note(held, {"state": "QUEUED", "lease_until": 0.0, "last_error": told, "sent_at": self._now()})
+                raise
+            return self._ended(held, {"state": "FAILED", "error": told})
+        except Exception as error:
+            _LOG.exception("job %s failed on attempt %d", body["id"], body["attempts"])
+            told = Internal(f"Something failed on our side. Quote job {body['id']} when you report it.").to_dict("")
+            self._note(held, {"state": "QUEUED", "lease_until": 0.0, "last_error": told, "sent_at": self._now()})
+            raise Internal(f"Job {body['id']} failed; the log says why.") from error
+        return self._ended(
+            held, {"state": "DONE", "object": name, "row_count": len(answer.rows), "bytes": len(encoded)}
+        )
+
+    def _question(self, body: Mapping[str, Any], time_left_s: float | None) -> Ask:
+        """The question, with the rights that who asked it has now."""
+        principal = self._principals(body["principal"])
+        if principal is None or principal.tenant != body["tenant"]:
+            from core.errors import EntitlementDenied
+
+            raise EntitlementDenied("Who submitted this job is no principal of this project any more.")
+        kept = body["ask"]
+        ask = Ask(principal=principal, now=self._clock(), origin="job", request_id=body["id"], **kept)
+        if time_left_s is None:
+            return ask
+        if time_left_s <= 0:
+            raise ResourceLimit("The worker had no time left to start the query. Raise its timeout.")
+        return replace(ask, timeout_s=min(ask.timeout_s, time_left_s))
+
+    # ── writes ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _hold(self, item: Item, time_left_s: float | None) -> Item:
+        """Take the job; StateConflict where another worker was faster."""
+        now = self._now()
+        span = item.body["ask"]["timeout_s"] if time_left_s is None else min(item.body["ask"]["timeout_s"], time_left_s)
+        return self._write(item, {
+            "state": "RUNNING",
+            "attempts": item.body["attempts"] + 1,
+            "holder": self._ports.owner.name(),
+            "lease_until": now + span + MARGIN_S,
+            "started_at": now,
+        })  # fmt: skip
+
+    def _ended(self, item: Item, change: Mapping[str, Any]) -> dict[str, Any]:
+        body = self._write(item, {**change, "finished_at": self._now(), "lease_until": 0.0}).body
+        self._close(body["id"])
+        if body["state"] == "FAILED":
+            _LOG.error("job %s failed: %s", body["id"], body["error"]["code"], extra={"code": body["error"]["code"]})
+            return {"job": body["id"], "state": "FAILED", "error": body["error"]["code"]}
+        return {"job": body["id"], "state": "DONE"}
+
+    def _write(self, item: Item, change: Mapping[str, Any]) -> Item:
+        body = {**item.body, **change}
+        (version,) = self._ports.store.write(item.partition, [Put(KEY, body, item.version, item.body["expires_at"])])
+        return replace(item, body=body, version=version)
+
+    def _note(self, item: Item, change: Mapping[str, Any]) -> None:
+        """A change that may be lost to another worker's, who then knows better."""
+        import contextlib
+
+        with contextlib.suppress(StateConflict):
+            self._write(item, change)
+
+    def _close(self, job: str) -> None:
+        self._ports.store.write(OPEN, [Delete(job)])
+
+    def _read(self, job: str) -> Item | None:
+        return self._ports.store.get(_partition(job), KEY)
+
+    def _alive(self, body: Mapping[str, Any]) -> bool:
+        return float(body["lease_until"]) > self._now() and not self._ports.owner.gone(str(body["holder"]))
+
+    def _now(self) -> float:
+        return self._clock().timestamp()
+
+
+def status(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What its owner sees of a job: JSON-ready, instants as ISO 8601 in UTC."""
+    out: dict[str, Any] = {"job_id": body["id"], "state": body["state"], "attempts": body["attempts"]}
+    for key in ("submitted_at", "started_at", "finished_at", "expires_at"):
+        if body.get(key):
+            moment = datetime.fromtimestamp(body[key], UTC)
+            out[key] = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    out |= {key: body[key] for key in ("row_count", "bytes", "error") if key in body}
+    return out
+
+
+def _partition(job: str) -> str:
+    return f"job/{job}"
+
+
+def _named(message: object) -> str:
+    """The job's id. Only what we could have sent is taken: an id is hex and nothing else."""
+    found = message.get("job") if isinstance(message, Mapping) else None
+    if not isinstance(found, str) or len(found) != 32 or not set(found) <= set("0123456789abcdef"):
+        raise ConfigInvalid('A message of the queue has to be {"job": ID}.', key="job")
+    return found
+
+
+def _parsed(ask: Ask) -> None:
+    """Raise for a text that could never run, before anything is kept."""
+    from core.query.parse import parse
+
+    parse(ask.sql, dialect=ask.dialect, params=ask.params, now=ask.now, timezone=ask.timezone)
+
+
+def _bounded(body: Mapping[str, Any]) -> None:
+    import orjson
+
+    if (size := len(orjson.dumps(body))) > MAX_BYTES:
+        raise ResourceLimit(
+            f"The question has {size} bytes with its parameters; a job may have {MAX_BYTES}.", limit_bytes=MAX_BYTES
+        )
+
+
+def _encoded(answer: Answer) -> bytes:
+    from core.query.present import to_json
+
+    return to_json(answer)

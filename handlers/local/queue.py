@@ -1,0 +1,93 @@
+"""The laptop's queue, kept in the store, and the worker of ``omni serve`` that takes from it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from core.errors import Error, StateConflict
+from core.ports import Delete, Item, Put, Store
+from core.request import new_id
+
+WAITING = "queue/waiting"
+DEAD = "queue/dead"
+RECEIVES = 10
+"""After so many deliveries that failed a message is put among the dead ones, where nothing takes it."""
+RETRY_S = 5.0
+_BATCH = 50
+_log = logging.getLogger("omni.worker")
+
+
+class LocalQueue:
+    """Messages in the order they came, in one partition of the store."""
+
+    def __init__(self, store: Callable[[], Store], clock: Callable[[], float] = time.time) -> None:
+        self._store = store
+        self._clock = clock
+
+    def send(self, body: Mapping[str, Any]) -> None:
+        now = self._clock()
+        key = f"{int(now * 1e6):020d}-{new_id()}"
+        self._store().write(WAITING, [Put(key, {"body": dict(body), "due": now, "receives": 0})])
+
+    def take(self, work: Callable[[Any], object]) -> int:
+        """Give every message that is due to ``work``, and forget it when that returns. Returns how many were given.
+
+        One that raised comes again after a while; after ten times it is among the dead.
+        """
+        given = 0
+        for item in self._store().query(WAITING, limit=_BATCH):
+            if item.body["due"] > self._clock():
+                continue
+            given += 1
+            try:
+                work(item.body["body"])
+            except Exception as error:  # noqa: BLE001 (whatever it was, the message must not be lost)
+                self._again(item, error)
+            else:
+                self._store().write(WAITING, [Delete(item.key)])
+        return given
+
+    def _again(self, item: Item, error: Exception) -> None:
+        if not isinstance(error, Error):
+            _log.error("a message of the queue failed", exc_info=error)
+        store, receives = self._store(), item.body["receives"] + 1
+        if receives >= RECEIVES:
+            _log.error("a message of the queue was given up after %d deliveries: %s", receives, item.body["body"])
+            store.write(DEAD, [Put(item.key, dict(item.body))])
+            store.write(WAITING, [Delete(item.key)])
+            return
+        later = {**item.body, "receives": receives, "due": self._clock() + RETRY_S * receives}
+        try:
+            store.write(WAITING, [Put(item.key, later, item.version)])
+        except StateConflict:
+            return  # another process on this store had it as well
+
+
+class Worker:
+    """A thread that takes from the queue until it is stopped; what it does not finish is there for the next."""
+
+    def __init__(self, queue: LocalQueue, work: Callable[[Any], object], idle_s: float = 0.5) -> None:
+        self._queue, self._work, self._idle_s = queue, work, idle_s
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="omni-worker", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, wait_s: float = 5.0) -> None:
+        self._stop.set()
+        self._thread.join(wait_s)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                given = self._queue.take(self._work)
+            except Error as error:
+                _log.error("the queue cannot be read: %s: %s", error.code, error.message)
+                given = 0
+            if not given:
+                self._stop.wait(self._idle_s)
