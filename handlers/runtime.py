@@ -8,19 +8,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import orjson
-
 from core.settings import Settings
+from handlers import place
 
 if TYPE_CHECKING:
     from core.app import App
     from core.ports import Platform
-    from core.project import Project
-
-BUNDLED = Path(__file__).resolve().parent.parent / "project"
-"""Where a bundle keeps its project: beside ``handlers/``."""
-VALIDATED = BUNDLED.with_name("project.json")
-"""What bundling made of the project's YAML, ``{"digest", "document"}``: a cold start reads and checks none of it."""
 
 PlatformOf = Callable[[Settings, Mapping[str, str], Path], "Platform"]
 
@@ -38,7 +31,7 @@ class Warm:
         self._app: App | None = None
 
     def app(self) -> App:
-        """The App; raises what ``Settings``, ``project.load`` or the platform raise (ConfigInvalid mostly)."""
+        """The App; raises what ``Settings``, the project or the platform raise (ConfigInvalid mostly)."""
         if self._app is None:
             with self._lock:
                 if self._app is None:
@@ -49,23 +42,7 @@ class Warm:
         from core import bootstrap
 
         settings = Settings.from_env(self._env)
-        folder = project_folder(settings)
+        folder = place.folder(settings)
         platform = self._platform(settings, self._env, folder)
-        return bootstrap.build(settings, platform, load(folder, self._env))
-
-
-def load(folder: Path, env: Mapping[str, str]) -> Project:
-    """The project: as validated when it was bundled, else read and validated now. Raises ConfigInvalid."""
-    from core import project
-
-    if folder == BUNDLED and VALIDATED.is_file():
-        kept = orjson.loads(VALIDATED.read_bytes())
-        return project.from_document(folder, kept["digest"], kept["document"], env)
-    return project.load(folder, env)
-
-
-def project_folder(settings: Settings) -> Path:
-    """OMNI_PROJECT where it is set, else the bundled project, else the working directory."""
-    if settings.project == "." and BUNDLED.is_dir():
-        return BUNDLED
-    return Path(settings.project)
+        place.fetch(settings, platform.objects)
+        return bootstrap.build(settings, platform, place.load(folder, self._env))

@@ -28,6 +28,7 @@ from pathlib import Path
 
 from core import project
 from core.errors import ConfigInvalid, Error
+from core.project import Project
 from infra.contents import CLOUDS, code_files, project_files
 from infra.layer import BUILD, PACKAGES, ROOT, RUNTIME_BRINGS, compile_all, layer, pack
 from infra.snapshot import is_database, snapshot
@@ -84,22 +85,16 @@ def build(
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         own, packed = Path(scratch) / "own", Path(scratch) / "bundle.zip"
-        _stage(cloud, own, project_root, files.taken, python)
+        stage_code(cloud, own, python)
+        stage_project(own, project_root, files.taken)
         shutil.copyfile(dependencies.packed, packed)
         with zipfile.ZipFile(packed, "a") as archive:
             pack(own, archive)
             entries = archive.infolist()
-        sizes = _sizes(entries)
-        total = sum(sizes.values())
-        if total > limit:
-            raise ConfigInvalid(
-                f"The bundle has {total / 1e6:.0f} MB unzipped; {limit / 1e6:.0f} MB are allowed. Largest: "
-                + ", ".join(f"{name} {size / 1e6:.0f} MB" for name, size in sizes.most_common(6)),
-                unzipped_bytes=total, limit_bytes=limit,
-            )  # fmt: skip
+        sizes = limited(entries, limit)
         packed.replace(target)
     return BundleReport(
-        path=target, cloud=cloud, python=python, zipped_bytes=target.stat().st_size, unzipped_bytes=total,
+        path=target, cloud=cloud, python=python, zipped_bytes=target.stat().st_size, unzipped_bytes=sum(sizes.values()),
         digest=hashlib.sha256(target.read_bytes()).hexdigest(), files=len(entries),
         largest=tuple(sizes.most_common(8)), left_out=files.left,
     )  # fmt: skip
@@ -115,19 +110,37 @@ def prefetch(python: str = PYTHON) -> int:
     return len(closure(roots, lock(ROOT / "requirements.lock"), Target(python), BUILD / "wheels" / python))
 
 
-def _stage(cloud: str, own: Path, project_root: Path, taken: Sequence[str], python: str) -> None:
-    """Our code, the shims and the project as they will lie in the zip, byte-compiled and validated."""
+def stage_code(cloud: str, own: Path, python: str) -> None:
+    """Our code and the shims as they will lie in the zip, byte-compiled."""
     for path in code_files(ROOT, cloud):
         _copy(ROOT / path, own / path)
     for name, text in {**SHIMS[cloud], **_requirements(cloud, python)}.items():
         (own / name).write_text(text)
     compile_all(own, python, strict=True)
+
+
+def stage_project(own: Path, project_root: Path, taken: Sequence[str]) -> Project:
+    """The project's files in ``own/project``, and beside it what validating made of them. Raises ConfigInvalid."""
     for path in taken:
         copy = snapshot if is_database(project_root / path) else _copy
         copy(project_root / path, own / "project" / path)
     found = project.load(own / "project", {})
     validated = {"digest": found.digest, "document": found.document}
     (own / "project.json").write_text(json.dumps(validated, sort_keys=True, separators=(",", ":")))
+    return found
+
+
+def limited(entries: Sequence[zipfile.ZipInfo], limit: int) -> Counter[str]:
+    """Bytes unzipped by top folder or file. Raises ConfigInvalid where they are more than ``limit`` in all."""
+    sizes = _sizes(entries)
+    total = sum(sizes.values())
+    if total > limit:
+        raise ConfigInvalid(
+            f"The bundle has {total / 1e6:.0f} MB unzipped; {limit / 1e6:.0f} MB are allowed. Largest: "
+            + ", ".join(f"{name} {size / 1e6:.0f} MB" for name, size in sizes.most_common(6)),
+            unzipped_bytes=total, limit_bytes=limit,
+        )  # fmt: skip
+    return sizes
 
 
 def _requirements(cloud: str, python: str) -> dict[str, str]:

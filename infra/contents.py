@@ -42,8 +42,8 @@ def code_files(repository: Path, cloud: str) -> Iterator[str]:
 def project_files(root: Path) -> ProjectFiles:
     """The declared YAML and the data files that its sources name below the folder.
 
-    Hidden files (``.omni/``, ``.env``), keys and SQLite's side files are never taken, whatever names them. The side
-    files of a database that is taken are not left out either: its snapshot has what they hold.
+    Hidden files (``.omni/``, ``.env``), keys and SQLite's side files are never taken, whatever names them. Neither
+    ``.omni/`` nor the side files of a database that is taken count as left out: its snapshot has what they hold.
     Raises ConfigInvalid where there is no omni.yaml.
     """
     if not (root / "omni.yaml").is_file():
@@ -54,7 +54,7 @@ def project_files(root: Path) -> ProjectFiles:
         taken |= set(_data(root, text))
     taken = {path for path in taken if not _NEVER.search(path)}
     inside = {path + ending for path in taken if is_database(root / path) for ending in SIDE_FILES}
-    left = {path for path in _below(root, ".") if path not in taken and path not in inside}
+    left = {p for p in _below(root, ".") if p not in taken and p not in inside and not p.startswith(".omni/")}
     return ProjectFiles(tuple(sorted(taken)), tuple(sorted(left)), _connectors(documents))
 
 

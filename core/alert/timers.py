@@ -19,6 +19,7 @@ from typing import Any
 
 from core.alert import schedule
 from core.errors import ConfigInvalid
+from core.model import Rule
 
 _MINUTES, _HOURS, _DAYS, _MONTHS, _WEEK = range(60), range(24), range(1, 32), range(1, 13), range(7)
 _LAST, _LAST_WEEKDAY = "L", "LW"
@@ -249,3 +250,54 @@ def _offsets(timezone: str) -> Iterable[timedelta]:
 
 def _refused(cron: str, why: str, instead: str) -> ConfigInvalid:
     return ConfigInvalid(f"The schedule {cron!r} cannot be expressed: {why}. Either {instead}.", schedule=cron[:100])
+
+
+# ── a whole project ──────────────────────────────────────────────────────────────────────────────────────────────
+
+SWEEP = "sweep"
+"""The timer that drains outboxes and finds missed slots, every minute."""
+CLOUDS = ("aws", "gcp", "azure")
+
+
+def native(cloud: str, cron: str, timezone: str) -> dict[str, Any]:
+    """What the cloud's timer is told: ``{"expression"}``, ``{"schedule"}`` or ``{"recurrence"}``."""
+    if cloud == "aws":
+        return {"expression": eventbridge(cron)}
+    if cloud == "gcp":
+        return {"schedule": cloud_scheduler(cron)}
+    return {"recurrence": logic_apps(cron, timezone)}
+
+
+def timers(rules: Iterable[Rule], cloud: str) -> dict[str, dict[str, Any]]:
+    """Every timer that a project needs on ``cloud``, by name: ``{"id", "cron", "timezone", "payload", "native"}``.
+
+    One per enabled alert with a schedule, and the sweep. ``timezone`` is the one to give the timer (``native_zone``).
+    Raises ConfigInvalid that names every alert whose schedule the cloud cannot express, with its file and line.
+    """
+    if cloud not in CLOUDS:
+        raise ConfigInvalid(f"Unknown cloud {cloud!r}: aws, gcp or azure.", cloud=cloud)
+    found: dict[str, dict[str, Any]] = {}
+    wrong: list[tuple[str, ConfigInvalid]] = []
+    for rule in sorted(rules, key=lambda rule: rule.name):
+        if not rule.enabled or not rule.schedule:
+            continue
+        try:
+            if rule.name == SWEEP:
+                raise ConfigInvalid(f"{SWEEP!r} is the name of the sweep's own timer: give the alert another")
+            found[rule.name] = _timer(rule.name, cloud, rule.schedule, rule.timezone, {"alert": rule.name})
+        except ConfigInvalid as error:
+            wrong.append((f"{rule.place}: alert {rule.name!r}: {error.message}", error))
+    if wrong:
+        first = wrong[0][1].details
+        raise ConfigInvalid("\n".join(text for text, _ in wrong), alerts=len(wrong), **first)
+    return {**found, SWEEP: _timer(SWEEP, cloud, "* * * * *", "UTC", {"sweep": True})}
+
+
+def _timer(name: str, cloud: str, cron: str, timezone: str, payload: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": timer_id(name),
+        "cron": cron,
+        "timezone": native_zone(cron, timezone),
+        "payload": payload,
+        "native": native(cloud, cron, timezone),
+    }

@@ -100,14 +100,16 @@ def _since(text: str | None) -> datetime | None:
 
 def bundle(options: argparse.Namespace) -> int:
     from infra import bundle as bundles
+    from infra import parts
 
     root = load_project(options).root  # a project that does not validate is not bundled
     extra = {"python": options.python} if options.python else {}
-    report = bundles.build(options.cloud, root, Path(options.out), **extra)
+    make: Any = parts.parts if options.parts else bundles.build
+    report = make(options.cloud, root, Path(options.out), **extra)
     if wants_json(options):
         print_json({k: str(v) if isinstance(v, Path) else v for k, v in asdict(report).items()})
     else:
-        say(bundles.describe(report))
+        say((parts if options.parts else bundles).describe(report))
     return 0
 
 

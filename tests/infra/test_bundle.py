@@ -172,7 +172,7 @@ channels:
         "omni.yaml", "alerts/a.yaml", "connectors/own/connector.yaml", "data/a.csv", "data/deep/b.parquet", "shop.db",
         "legacy.db",
     }  # fmt: skip
-    assert {"notes.txt", "shop.db-wal", "keys/tls.pem", ".omni/state.db", "data/.hidden"} <= set(found.left)
+    assert {"notes.txt", "shop.db-wal", "keys/tls.pem", "data/.hidden"} <= set(found.left)
     assert found.connectors == {"files", "sqlite", "postgres"}
 
 
