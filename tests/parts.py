@@ -1,4 +1,4 @@
-"""Parts that a test needs and a machine may lack: reported with the reason, and required where OMNI_REQUIRE_PARTS=1."""
+"""Parts that a test needs and a machine may lack: what set-up installs is required where OMNI_REQUIRE_PARTS=1."""
 
 from __future__ import annotations
 
@@ -18,3 +18,9 @@ def need(name: str, available: bool, reason: str) -> None:
     if os.environ.get("OMNI_REQUIRE_PARTS") == "1":
         pytest.fail(text, pytrace=False)
     pytest.skip(text, allow_module_level=True)
+
+
+def foreign(name: str, available: bool, reason: str) -> None:
+    """Skip with ``reason`` when a part is absent that set-up cannot install: it is in no registry that set-up reads."""
+    if not available:
+        pytest.skip(f"part not available: {name}: {reason}", allow_module_level=True)

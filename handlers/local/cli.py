@@ -212,6 +212,24 @@ def _project_commands(add: Any, commands: Any, common: argparse.ArgumentParser) 
     sub.add_argument("--out", default="dist", metavar="DIR")
     sub.add_argument("--python", default=None, metavar="3.13", help="the function's Python")
     sub.add_argument("--parts", action="store_true", help="code and project apart, with the manifest for Terraform")
+    sub = add("deploy", "cli_deploy:deploy", "Deploy the project with Terraform, look at it, or go back.")
+    sub.add_argument("what", choices=["aws", "gcp", "azure", "status", "rollback"])
+    sub.add_argument("cloud", nargs="?", choices=["aws", "gcp", "azure"], help="with status and rollback")
+    sub.add_argument("--plan", action="store_true", help="show what would change, and stop (the default)")
+    sub.add_argument("--apply", action="store_true", help="carry it out")
+    sub.add_argument("--allow-data-loss", action="store_true", help="apply also where state or keys would be destroyed")
+    sub.add_argument("--out", default="dist", metavar="DIR")
+    schedule = commands.add_parser(
+        "schedule", help="The timers of a cloud, kept in step with the YAML.", parents=[common]
+    )
+    actions = schedule.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=Parser)
+    for name, text in (
+        ("render", "Print every timer in the cloud's own words."),
+        ("plan", "Compare the project's timers with the cloud's."),
+        ("apply", "Make the cloud's timers what the project says."),
+    ):
+        sub = add(name, f"cli_schedule:{name}", text, to=actions)
+        sub.add_argument("--cloud", required=True, choices=["aws", "gcp", "azure"])
     policy = commands.add_parser("policy", help="Policies.", parents=[common])
     actions = policy.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=Parser)
     add("test", "cli_project:policy_test", "Run the tests inside the policy files.", to=actions)

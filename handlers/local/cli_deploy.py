@@ -1,0 +1,147 @@
+"""`omni deploy`: parts, plan, apply, status, rollback. What each step does is in ``infra.deploy``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.errors import ConfigInvalid, Error
+from handlers.local.cli_common import load_project, open_app, print_json, print_rows, say, wants_json
+
+if TYPE_CHECKING:
+    from infra.deploy.steps import Deployment
+    from infra.deploy.summary import Summary
+
+
+def deploy(options: argparse.Namespace) -> int:
+    if options.what in ("status", "rollback"):
+        if options.cloud is None:
+            raise ConfigInvalid(f"Say which cloud: omni deploy {options.what} aws|gcp|azure.", key="cloud")
+        there = _deployment(options, options.cloud)
+        return _status(there, options) if options.what == "status" else _rollback(there, options)
+    if options.cloud is not None:
+        raise ConfigInvalid(f"omni deploy {options.what} takes no second cloud.", key="cloud")
+    if options.plan and options.apply:
+        raise ConfigInvalid("Give --plan or --apply, not both.", key="--apply")
+    return _forward(_deployment(options, options.what), options)
+
+
+def _deployment(options: argparse.Namespace, cloud: str) -> Deployment:
+    from infra.deploy.steps import Deployment
+
+    return Deployment(cloud, load_project(options).root.resolve(), Path(options.out))
+
+
+def _forward(there: Deployment, options: argparse.Namespace) -> int:
+    report, made = there.prepare()
+    if made:
+        _note(f"{there.folder} was made: this deployment's own Terraform files, yours to edit.")
+    return _carry_out(there, report.manifest, options)
+
+
+def _rollback(there: Deployment, options: argparse.Namespace) -> int:
+    manifest = there.previous()
+    _note(f"Going back to {', '.join(_files(manifest))}")
+    return _carry_out(there, manifest, options)
+
+
+def _carry_out(there: Deployment, manifest: Path, options: argparse.Namespace) -> int:
+    from infra.deploy.canary import follow
+
+    found = there.plan(manifest, _calls_per_hour(options, manifest))
+    if not options.apply:
+        _show(found, options)
+        return 0
+    if found.endangered and not options.allow_data_loss:
+        raise ConfigInvalid(
+            f"This would destroy what holds data: {', '.join(found.endangered)}. Look at `--plan`; with "
+            "--allow-data-loss it is done.", key="--allow-data-loss", resources=list(found.endangered),
+        )  # fmt: skip
+    if not wants_json(options):
+        _show(found, options)
+    outputs = there.apply(manifest) if not found.empty else there.terraform.outputs()
+    followed = follow(there.cloud, outputs, _note)
+    if wants_json(options):
+        print_json({**found.to_dict(), "outputs": outputs, "canary": followed})
+    else:
+        say("")
+        for name, value in outputs.items():
+            say(f"{name} = {value}")
+    return 0
+
+
+def _status(there: Deployment, options: argparse.Namespace) -> int:
+    """What was deployed from here, what Terraform knows, and whether the project has changed since."""
+    kept = there.history()
+    outputs = there.terraform.outputs() if any(there.folder.glob("*.tf")) else {}
+    project = load_project(options).digest
+    last = kept[-1][1] if kept else None
+    deployed = last["project"]["digest"] if last else None
+    if wants_json(options):
+        print_json({
+            "cloud": there.cloud, "project": project, "deployed": deployed, "in_step": deployed == project,
+            "outputs": outputs,
+            "history": [{"at": at, "code": m["code"]["file"], "project": m["project"]["digest"]} for at, m in kept],
+        })  # fmt: skip
+        return 0
+    if last is None:
+        say(f"Nothing was deployed to {there.cloud} from here.")
+        return 0
+    say(f"deployed  {deployed}")
+    say(f"project   {project}{' (the same)' if deployed == project else ' (has changed since: omni deploy)'}")
+    print_rows(
+        ["at", "code", "project"], [[at, m["code"]["file"], m["project"]["digest"][:12]] for at, m in kept[-10:]]
+    )
+    for name, value in outputs.items():
+        say(f"{name} = {value}")
+    return 0
+
+
+def _calls_per_hour(options: argparse.Namespace, manifest: Path) -> dict[str, float | None]:
+    """Calls that the alerts' queries make of each source, as their plans say. A source out of reach is left out."""
+    import json
+
+    from infra.deploy.cost import HOURS, runs_a_month
+
+    timers: dict[str, Any] = json.loads(manifest.read_text("utf-8"))["timers"]
+    app = open_app(options)
+    found: dict[str, float | None] = defaultdict(float)
+    for name, rule in app.project.alerts.items():
+        if name not in timers:
+            continue
+        often = runs_a_month({name: timers[name]})[0] / HOURS
+        try:
+            plan = app.explain(rule.as_ask(app.clock(), "deploy"))
+        except Error as error:
+            _note(f"The calls of alert {name} are not known: {error.code}: {error.message}")
+            continue
+        for scan in plan["scans"]:
+            source = str(scan["table"]).partition(".")[0]
+            so_far, calls = found[source], scan["calls"]
+            found[source] = None if calls is None or so_far is None else so_far + often * calls
+    app.close()
+    return dict(found)
+
+
+def _show(found: Summary, options: argparse.Namespace) -> None:
+    from infra.deploy.summary import text
+
+    if wants_json(options):
+        print_json(found.to_dict())
+    else:
+        say(text(found))
+
+
+def _files(manifest: Path) -> list[str]:
+    import json
+
+    told = json.loads(manifest.read_text("utf-8"))
+    return [told["code"]["file"], told["project"]["file"]]
+
+
+def _note(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()

@@ -1,0 +1,119 @@
+"""`omni schedule`: the timers that the project needs, in a cloud's words and in the cloud."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from core.errors import ConfigInvalid
+from core.settings import Settings
+from handlers import clouds
+from handlers.local.cli_common import load_project, print_json, print_rows, say, wants_json
+
+if TYPE_CHECKING:
+    from core.ports import Schedule, Scheduler
+    from core.project import Project
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """``action``: create, change or delete. ``before`` and ``after`` are None where there is none."""
+
+    action: str
+    name: str
+    before: Schedule | None
+    after: Schedule | None
+
+
+def render(options: argparse.Namespace) -> int:
+    from core.alert.timers import timers
+
+    found = timers(load_project(options).alerts.values(), options.cloud)
+    if wants_json(options):
+        print_json(found)
+        return 0
+    rows = [
+        [name, one["cron"], one["timezone"], json.dumps(next(iter(one["native"].values()))).strip('"')]
+        for name, one in found.items()
+    ]
+    print_rows(["timer", "cron", "zone", options.cloud], rows)
+    return 0
+
+
+def plan(options: argparse.Namespace) -> int:
+    changes = _changes(_scheduler(options, project := load_project(options)), project, options.cloud)
+    _show(changes, options, "would be")
+    return 0
+
+
+def apply(options: argparse.Namespace) -> int:
+    """Create and change first, then delete: wherever it stops, no alert lacks its timer, and it can be repeated."""
+    project = load_project(options)
+    scheduler = _scheduler(options, project)
+    changes = _changes(scheduler, project, options.cloud)
+    for change in sorted(changes, key=lambda one: one.action == "delete"):
+        if change.after is not None:
+            scheduler.upsert(change.after)
+        else:
+            scheduler.delete(change.name)
+        sys.stderr.write(f"{change.action} {change.name}\n")
+    _show(changes, options, "were")
+    return 0
+
+
+def _changes(scheduler: Scheduler, project: Project, cloud: str) -> list[Change]:
+    from core.alert.timers import timers
+    from core.ports import Schedule
+
+    wanted = {
+        name: Schedule(name, one["cron"], one["timezone"], one["payload"])
+        for name, one in timers(project.alerts.values(), cloud).items()
+    }
+    there = {one.name: one for one in scheduler.list()}
+    found: list[Change] = []
+    for name in sorted(set(wanted) | set(there)):
+        before, after = there.get(name), wanted.get(name)
+        if before != after:
+            action = "create" if before is None else "delete" if after is None else "change"
+            found.append(Change(action, name, before, after))
+    return found
+
+
+def _scheduler(options: argparse.Namespace, project: Project) -> Scheduler:
+    settings = Settings.from_env(os.environ)
+    platform = clouds.load(clouds.PLATFORMS[options.cloud])(settings, os.environ, project.root)
+    if platform.scheduler is None or not settings.schedule_group or not settings.schedule_target:
+        raise ConfigInvalid(
+            "Set OMNI_SCHEDULE_GROUP, OMNI_SCHEDULE_TARGET and OMNI_SCHEDULE_ROLE to what the deployment's outputs say "
+            "(`terraform output`).", key="OMNI_SCHEDULE_GROUP",
+        )  # fmt: skip
+    scheduler: Scheduler = platform.scheduler
+    return scheduler
+
+
+def _show(changes: list[Change], options: argparse.Namespace, verb: str) -> None:
+    if wants_json(options):
+        print_json({"changes": [_as_json(one) for one in changes]})
+    elif not changes:
+        say("The timers are as the project says.")
+    else:
+        rows = [[one.action, one.name, _words(one.before), _words(one.after)] for one in changes]
+        print_rows(["action", "timer", "before", "after"], rows)
+        say(f"{len(changes)} timer{'s' * (len(changes) > 1)} {verb} changed")
+
+
+def _words(one: Schedule | None) -> str:
+    return "" if one is None else f"{one.cron} {one.timezone}"
+
+
+def _as_json(change: Change) -> dict[str, Any]:
+    return {
+        "action": change.action,
+        "timer": change.name,
+        "before": None if change.before is None else {"cron": change.before.cron, "timezone": change.before.timezone},
+        "after": None if change.after is None else {"cron": change.after.cron, "timezone": change.after.timezone},
+    }

@@ -1,0 +1,134 @@
+"""Deploying a project to a cloud, step by step: parts, root module, plan, apply, what was deployed, and back.
+
+PROJECT/deploy/CLOUD/             the root module: made once from the module's smallest example, then the user's
+PROJECT/deploy/CLOUD/deployed/    the manifest of every deployment, by its time
+OUT/CLOUD/                        code and project zips, the manifest, the plan, terraform.log
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from core.errors import ConfigInvalid, NotFound
+from infra.deploy.summary import Summary, summary
+from infra.deploy.terraform import Terraform
+from infra.layer import ROOT
+from infra.parts import PartsReport, parts
+
+MODULES = ROOT / "infra" / "terraform"
+_KEPT = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One cloud's deployment of the project in ``root``.
+
+    ``out``: where parts are built. ``modules``: where each cloud's Terraform module is.
+    """
+
+    cloud: str
+    root: Path
+    out: Path
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    modules: Path = MODULES
+
+    @property
+    def folder(self) -> Path:
+        return self.root / "deploy" / self.cloud
+
+    @property
+    def terraform(self) -> Terraform:
+        return Terraform(self.folder, self.out.resolve() / self.cloud / "terraform.log")
+
+    @property
+    def plan_file(self) -> Path:
+        return self.out.resolve() / self.cloud / "plan"
+
+    def prepare(self, **options: Any) -> tuple[PartsReport, bool]:
+        """Build the parts and see that there is a root module; True where it was made now."""
+        report = parts(self.cloud, self.root, self.out, **options)
+        return report, self._root_module()
+
+    def plan(self, manifest: Path, calls_per_hour: Mapping[str, float | None]) -> Summary:
+        """What applying ``manifest`` would change. Changes nothing in the cloud."""
+        terraform = self.terraform
+        terraform.init()
+        found = terraform.plan(self.plan_file, {"manifest": str(manifest.resolve())})
+        return summary(found, _read(manifest), self.last(), calls_per_hour)
+
+    def apply(self, manifest: Path) -> dict[str, Any]:
+        """Carry out the plan that was made last, and keep its manifest; returns the outputs."""
+        self.terraform.apply(self.plan_file)
+        self._keep(manifest)
+        return self.terraform.outputs()
+
+    # ── what was deployed ────────────────────────────────────────────────────────────────────────────────────────
+
+    def history(self) -> list[tuple[str, dict[str, Any]]]:
+        """(time, manifest) of every deployment from here, oldest first."""
+        return [(path.stem, _read(path)) for path in sorted((self.folder / "deployed").glob("*.json"))]
+
+    def last(self) -> dict[str, Any] | None:
+        kept = self.history()
+        return kept[-1][1] if kept else None
+
+    def previous(self) -> Path:
+        """A manifest beside the parts for the deployment before the last one that differs from it.
+
+        Raises NotFound where there is none, and ConfigInvalid where its zips are not in ``out`` any more.
+        """
+        kept = [manifest for _, manifest in self.history()]
+        earlier = next((m for m in reversed(kept) if _files(m) != _files(kept[-1])), None)
+        if earlier is None:
+            raise NotFound(f"There is no earlier deployment in {self.folder / 'deployed'} to go back to.")
+        place = self.out / self.cloud
+        absent = [name for name in _files(earlier) if not (place / name).is_file()]
+        if absent:
+            raise ConfigInvalid(
+                f"{', '.join(absent)} of the earlier deployment is not in {place}: check out the project and "
+                f"OmniSentinel as they were, and deploy those; the same input gives the same files.", file=str(place),
+            )  # fmt: skip
+        manifest = place / "rollback.json"
+        manifest.write_text(json.dumps(earlier, indent=2, sort_keys=True) + "\n", "utf-8")
+        return manifest
+
+    def _keep(self, manifest: Path) -> None:
+        kept = self.folder / "deployed"
+        kept.mkdir(exist_ok=True)
+        place = kept / f"{self.clock():%Y%m%dT%H%M%S.%fZ}.json"
+        draft = place.with_suffix(".new")
+        shutil.copyfile(manifest, draft)
+        draft.replace(place)
+        for old in sorted(kept.glob("*.json"))[:-_KEPT]:
+            old.unlink()
+
+    def _root_module(self) -> bool:
+        if any(self.folder.glob("*.tf")):
+            return False
+        example = self.modules / self.cloud / "examples" / "minimal"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for file in sorted(example.glob("*.tf")):
+            module = os.path.relpath(self.modules / self.cloud, self.folder)
+            text = file.read_text("utf-8").replace('"../.."', json.dumps(module))
+            (self.folder / file.name).write_text(text, "utf-8")
+        (self.folder / ".gitignore").write_text(".terraform/\n*.tfstate*\n", "utf-8")
+        return True
+
+
+def _files(manifest: Mapping[str, Any]) -> tuple[str, str]:
+    return str(manifest["code"]["file"]), str(manifest["project"]["file"])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigInvalid(f"{path} is no manifest of a deployment: {error}.", file=str(path)) from None
+    return found

@@ -1,0 +1,185 @@
+"""The terraform binary as a child process: what it is asked, and what its errors mean."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.errors import ConfigInvalid, Error, SourceAuth, SourceError, StateConflict
+
+LEAST = (1, 9)
+_VERSION_S, _STEP_S = 30, 3_600
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+_FRAME = re.compile(r"^[╷│╵]\s?", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Terraform:
+    """Commands in ``folder``, a root module. Each command's whole output is added to ``log``."""
+
+    folder: Path
+    log: Path
+
+    def init(self) -> None:
+        """Download providers and modules; the lock file is kept as it is."""
+        self._run("init", "-input=false", "-no-color")
+
+    def plan(self, file: Path, variables: Mapping[str, str], *, destroy: bool = False) -> dict[str, Any]:
+        """Write a plan to ``file``; returns it as Terraform's JSON."""
+        given = [f"-var={name}={value}" for name, value in variables.items()]
+        self._run("plan", "-input=false", "-no-color", f"-out={file}", *(["-destroy"] if destroy else []), *given)
+        return self.show(file)
+
+    def show(self, file: Path) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self._run("show", "-json", "-no-color", str(file), quiet=True))
+        return found
+
+    def apply(self, file: Path) -> None:
+        """Carry out a plan, and nothing but it: Terraform refuses one that the state has moved away from."""
+        self._run("apply", "-input=false", "-no-color", str(file), shown=True)
+
+    def outputs(self) -> dict[str, Any]:
+        """The root module's outputs; sensitive ones left out. Empty before the first apply."""
+        found = json.loads(self._run("output", "-json", "-no-color", quiet=True))
+        return {name: one["value"] for name, one in found.items() if not one.get("sensitive")}
+
+    def _run(self, *arguments: str, quiet: bool = False, shown: bool = False) -> str:
+        """Run to the end, also when we are interrupted: Terraform stops well and keeps its state by itself."""
+        binary = find()
+        env = {**os.environ, "TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "CHECKPOINT_DISABLE": "1"}
+        child = subprocess.Popen(  # noqa: S603 (our own arguments)
+            [str(binary), *arguments], cwd=self.folder, env=env, text=True, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+        with child, _PassingOn(child):
+            out, err = _read(child, shown)
+        if not quiet:
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            with self.log.open("a", encoding="utf-8") as log:
+                log.write(f"$ terraform {' '.join(arguments)}\n{out}{err}\n")
+        if child.returncode != 0:
+            raise explained(err or out, arguments[0], self.log)
+        return out
+
+
+class _PassingOn:
+    """Ctrl-C and SIGTERM go to the child, which is waited for; the second Ctrl-C makes it stop at once."""
+
+    def __init__(self, child: subprocess.Popen[str]) -> None:
+        self._child = child
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, lambda *_: self._child.send_signal(signal.SIGINT))
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+def _read(child: subprocess.Popen[str], shown: bool) -> tuple[str, str]:
+    """Both streams to their end; with ``shown``, standard output also goes to our standard error as it comes."""
+    assert child.stdout is not None and child.stderr is not None
+    errors: list[str] = []
+    reader = threading.Thread(target=lambda: errors.append(child.stderr.read()), daemon=True)  # type: ignore[union-attr] # a pipe
+    reader.start()
+    lines: list[str] = []
+    for line in child.stdout:
+        lines.append(line)
+        if shown:
+            sys.stderr.write(f"  {line}")
+            sys.stderr.flush()
+    child.wait(_STEP_S)
+    reader.join(5)
+    return "".join(lines), "".join(errors)
+
+
+def find() -> Path:
+    """The terraform on PATH. Raises ConfigInvalid where there is none, or one that is too old."""
+    binary = shutil.which("terraform")
+    if binary is None:
+        raise ConfigInvalid("There is no `terraform` on PATH. Install Terraform 1.9 or later.", key="terraform")
+    told = subprocess.run(  # noqa: S603 (our own arguments)
+        [binary, "version", "-json"], capture_output=True, text=True, timeout=_VERSION_S, check=False
+    )
+    found = re.search(r'"terraform_version":\s*"(\d+)\.(\d+)', told.stdout)
+    if found is None or (int(found[1]), int(found[2])) < LEAST:
+        raise ConfigInvalid(
+            f"{binary} is not Terraform {LEAST[0]}.{LEAST[1]} or later: {told.stdout.strip()[:100]}", key="terraform"
+        )
+    return Path(binary)
+
+
+def explained(text: str, command: str, log: Path) -> Error:
+    """What Terraform's error output means to who runs ``omni deploy``."""
+    plain = _FRAME.sub("", _ESCAPES.sub("", text))
+    for pattern, make in _MEANINGS:
+        found = re.search(pattern, plain)
+        if found:
+            return make(found, plain, log)
+    errors = [block.strip() for block in re.split(r"(?m)^Error: ", plain)[1:]]
+    shown = " / ".join(" ".join(block.split())[:400] for block in errors[:3]) or " ".join(plain.split())[:400]
+    return SourceError(f"terraform {command} failed: {shown} The whole output is in {log}.", file=str(log))
+
+
+def _locked(found: re.Match[str], plain: str, _log: Path) -> Error:
+    facts = dict(re.findall(r"(?m)^\s*(ID|Who|Created|Operation):\s+(.+)$", plain))
+    return StateConflict(
+        f"The state is locked by {facts.get('Who', 'another run')} since {facts.get('Created', '?')} "
+        f"({facts.get('Operation', '?')}). Wait for it; where it has died, "
+        f"`terraform force-unlock {facts.get('ID', 'ID')}` in the same folder.",
+        lock=facts.get("ID"), who=facts.get("Who"),
+    )  # fmt: skip
+
+
+def _denied(found: re.Match[str], _plain: str, log: Path) -> Error:
+    action = found.group("action")
+    return SourceAuth(
+        f"The cloud refuses the deployment: your identity needs {action}. The whole output is in {log}.",
+        permission=action, file=str(log),
+    )  # fmt: skip
+
+
+def _variable(found: re.Match[str], plain: str, _log: Path) -> Error:
+    name = re.search(r"variable \"([^\"]+)\"", plain)
+    said = " ".join(plain[found.end() :].split())
+    sentence = re.search(r"(?:var\.\S+ is [^.]*?)?([A-Z][^.]*\.)\s*This was checked", said)
+    text = sentence[1] if sentence else said[:400]
+    return ConfigInvalid(f"Variable {name[1] if name else '?'}: {text}", key=name[1] if name else None)
+
+
+_MEANINGS = (
+    (r"Error acquiring the state lock", _locked),
+    (r"is not authorized to perform: (?P<action>[\w:.-]+)", _denied),
+    (r"Permission '(?P<action>[\w.]+)' denied", _denied),
+    (r"does not have authorization to perform action '(?P<action>[\w./*]+)'", _denied),
+    (
+        r"No valid credential sources found|could not find default credentials|unable to build authorizer|"
+        r"please run 'az login'",
+        lambda _f, _p, log: SourceAuth(f"Terraform has no credentials for this cloud: sign in first. See {log}."),
+    ),
+    (
+        r"no available releases match|does not match configured version constraint",
+        lambda _f, plain, log: ConfigInvalid(
+            "The provider's version is outside the range that the module was tested with: "
+            f"{' '.join(plain.split())[:300]} See {log}.", key="required_providers",
+        ),
+    ),
+    (r"Error: Invalid value for variable", _variable),
+    (
+        r"Saved plan is stale",
+        lambda _f, _p, _l: StateConflict("The state has changed since the plan was made. Plan again."),
+    ),
+)  # fmt: skip

@@ -1,0 +1,146 @@
+"""A whole deployment with the real terraform, on a module that only writes down what it was given."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from core.errors import ConfigInvalid, NotFound
+from infra.deploy.steps import Deployment
+from infra.deploy.summary import text
+from tests.handlers.conftest import write_project
+from tests.infra.bundles import HOOK
+from tests.parts import foreign
+from tests.runtimes.places import python313
+
+MODULE = """
+variable "manifest" { type = string }
+locals { told = jsondecode(file(var.manifest)) }
+resource "terraform_data" "function" {
+  input = [local.told.code.file, filesha256("${dirname(var.manifest)}/${local.told.project.file}")]
+}
+resource "terraform_data" "timer" {
+  for_each = local.told.timers
+  input    = each.value.native
+}
+output "project" { value = local.told.project.digest }
+"""
+ROOT_MODULE = """
+variable "manifest" { type = string }
+module "omnisentinel" {
+  source   = "../.."
+  manifest = var.manifest
+}
+output "project" { value = module.omnisentinel.project }
+"""
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Deployment:
+    python313()
+    foreign("terraform", shutil.which("terraform") is not None, "install Terraform 1.9 or later")
+    example = tmp_path / "modules" / "aws" / "examples" / "minimal"
+    example.mkdir(parents=True)
+    (tmp_path / "modules" / "aws" / "main.tf").write_text(MODULE)
+    (example / "main.tf").write_text(ROOT_MODULE)
+    now = [datetime(2026, 1, 31, tzinfo=UTC)]
+
+    def clock() -> datetime:
+        now[0] += timedelta(minutes=1)
+        return now[0]
+
+    return Deployment("aws", write_project(tmp_path / "company", HOOK), tmp_path / "dist", clock, tmp_path / "modules")
+
+
+def deployed(there: Deployment) -> str:
+    report, _ = there.prepare(offline=True)
+    there.plan(report.manifest, {})
+    return str(there.apply(report.manifest)["project"])
+
+
+def schedule(there: Deployment, cron: str) -> None:
+    alert = there.root / "alerts" / "stock.yaml"
+    lines = [line for line in alert.read_text().splitlines() if not line.startswith("schedule:")]
+    alert.write_text("\n".join([*lines, f'schedule: "{cron}"']) + "\n")
+
+
+def test_the_root_module_is_made_once_and_then_the_users(there: Deployment) -> None:
+    _, made = there.prepare(offline=True)
+    assert made
+    file = there.folder / "main.tf"
+    file.write_text(file.read_text() + "# mine\n")
+    _, made = there.prepare(offline=True)
+    assert not made and file.read_text().endswith("# mine\n")
+
+
+def test_plan_says_what_would_change_and_changes_nothing(there: Deployment) -> None:
+    report, _ = there.prepare(offline=True)
+    found = there.plan(report.manifest, {"shop": 1.5, "github": None})
+    assert found.counts == {"create": 3}
+    assert found.timers == [("create", "low-stock")]
+    shown = text(found)
+    assert "(first deployment)" in shown and "3 resources: 3 to create" in shown
+    assert "31 runs of alerts and 43,800 sweeps a month" in shown
+    assert "source shop: 1.5 calls an hour" in shown and "github: as many calls as it has pages" in shown
+    assert not (there.folder / "terraform.tfstate").exists()
+    assert there.history() == []
+
+
+def test_a_second_plan_is_empty_and_a_change_of_yaml_is_told(there: Deployment) -> None:
+    deployed(there)
+    report, _ = there.prepare(offline=True)
+    again = there.plan(report.manifest, {})
+    assert again.empty and "Nothing in the cloud would change" in text(again)
+    schedule(there, "*/5 * * * *")
+    report, _ = there.prepare(offline=True)
+    found = there.plan(report.manifest, {})
+    assert found.timers == [("change", "low-stock")]
+    assert found.code.endswith("(unchanged)") and " -> " in found.project
+    assert found.runs == 8_760
+    assert 'change   module.omnisentinel.terraform_data.timer["low-stock"]' in text(found)
+
+
+def test_rollback_goes_to_what_was_deployed_before(there: Deployment) -> None:
+    with pytest.raises(NotFound, match="no earlier deployment"):
+        there.previous()
+    first = deployed(there)
+    schedule(there, "*/5 * * * *")
+    second = deployed(there)
+    assert deployed(there) == second, "the same again is no deployment to go back to"
+    back = there.previous()
+    found = there.plan(back, {})
+    assert [verb for verb, _ in found.timers] == ["change"]
+    assert there.apply(back)["project"] == first
+    there.plan(forth := there.previous(), {})
+    assert there.apply(forth)["project"] == second
+    assert len(there.history()) == 5
+
+
+def test_rollback_without_the_zips_says_how_to_have_them_again(there: Deployment) -> None:
+    deployed(there)
+    schedule(there, "*/5 * * * *")
+    deployed(there)
+    for zipped in (there.out / "aws").glob("project-*.zip"):
+        zipped.unlink()
+    with pytest.raises(ConfigInvalid, match="the same input gives the same files"):
+        there.previous()
+
+
+def test_what_holds_data_is_pointed_out(there: Deployment) -> None:
+    from infra.deploy.summary import summary
+
+    report, _ = there.prepare(offline=True)
+    plan = {"resource_changes": [
+        {"address": "m.aws_dynamodb_table.state", "type": "aws_dynamodb_table",
+         "change": {"actions": ["delete", "create"]}},
+        {"address": "m.aws_lambda_function.ask", "type": "aws_lambda_function", "change": {"actions": ["delete"]}},
+        {"address": "data.x", "mode": "data", "type": "aws_region", "change": {"actions": ["read"]}},
+    ]}  # fmt: skip
+    found = summary(plan, json.loads(report.manifest.read_text()), None, {})
+    assert found.endangered == ["m.aws_dynamodb_table.state"]
+    assert found.counts == {"replace": 1, "destroy": 1}
+    assert "DATA WOULD BE LOST: m.aws_dynamodb_table.state" in text(found)

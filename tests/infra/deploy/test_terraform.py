@@ -1,0 +1,181 @@
+"""The real terraform binary on modules that need no provider: what its errors become, what survives an interrupt."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from core.errors import ConfigInvalid, Error, SourceAuth, SourceError, StateConflict
+from infra.deploy.terraform import Terraform, explained, find
+from tests.parts import foreign
+
+LOCK_HOLDER = """
+import sys, time
+from infra.deploy.terraform import Terraform
+from pathlib import Path
+folder = Path(sys.argv[1])
+Terraform(folder, folder / "log").apply(folder / "plan")
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    foreign("terraform", shutil.which("terraform") is not None, "install Terraform 1.9 or later")
+    return tmp_path
+
+
+def module(folder: Path, text: str) -> Terraform:
+    (folder / "main.tf").write_text(text)
+    made = Terraform(folder, folder / "out" / "terraform.log")
+    made.init()
+    return made
+
+
+def test_plan_apply_and_outputs(folder: Path) -> None:
+    terraform = module(
+        folder,
+        """
+variable "word" { type = string }
+resource "terraform_data" "a" { input = var.word }
+output "word" { value = terraform_data.a.output }
+output "hidden" {
+  value     = "s3cret"
+  sensitive = true
+}
+""",
+    )
+    plan = terraform.plan(folder / "plan", {"word": "hello"})
+    assert [c["change"]["actions"] for c in plan["resource_changes"]] == [["create"]]
+    terraform.apply(folder / "plan")
+    assert terraform.outputs() == {"word": "hello"}
+    assert "$ terraform apply" in terraform.log.read_text()
+    assert "s3cret" not in terraform.log.read_text()
+    with pytest.raises(StateConflict, match="Plan again"):
+        terraform.apply(folder / "plan")
+
+
+def test_a_variable_that_is_refused_is_named_with_the_modules_own_words(folder: Path) -> None:
+    terraform = module(
+        folder,
+        """
+variable "region" {
+  type = string
+  validation {
+    condition     = var.region != "mars"
+    error_message = "The region has to be one of AWS's, such as eu-central-1."
+  }
+}
+""",
+    )
+    with pytest.raises(ConfigInvalid, match="Variable region: The region has to be one of AWS's") as refused:
+        terraform.plan(folder / "plan", {"region": "mars"})
+    assert refused.value.details["key"] == "region"
+
+
+def test_a_mistake_in_the_files_is_told_with_where_the_rest_is(folder: Path) -> None:
+    with pytest.raises(SourceError, match=r"terraform init failed: .*(Unsupported|Argument|Invalid).*terraform\.log"):
+        module(folder, 'resource "terraform_data" "a" { input = \n }')
+
+
+def test_a_provider_outside_the_range_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = folder / "mirror" / "registry.terraform.io" / "hashicorp" / "aws" / "5.0.0" / "linux_amd64"
+    place.mkdir(parents=True)
+    (place / "terraform-provider-aws_v5.0.0").touch()
+    (folder / "rc").write_text(f'provider_installation {{\n filesystem_mirror {{ path = "{folder / "mirror"}" }}\n}}\n')
+    monkeypatch.setenv("TF_CLI_CONFIG_FILE", str(folder / "rc"))
+    asked = '{ source = "hashicorp/aws", version = ">= 5.100, < 7" }'
+    with pytest.raises(ConfigInvalid, match="outside the range that the module was tested with") as refused:
+        module(folder, f"terraform {{\n required_providers {{\n aws = {asked}\n }}\n}}")
+    assert "hashicorp/aws" in refused.value.message
+
+
+SLOW = """
+resource "terraform_data" "quick" { input = 1 }
+resource "terraform_data" "slow" {
+  depends_on = [terraform_data.quick]
+  provisioner "local-exec" { command = "sleep 8" }
+}
+"""
+
+
+def applying(folder: Path) -> subprocess.Popen[str]:
+    child = subprocess.Popen([sys.executable, "-c", LOCK_HOLDER, str(folder)], text=True, stderr=subprocess.PIPE)
+    for _ in range(200):
+        state = folder / "terraform.tfstate"
+        if state.is_file() and "quick" in state.read_text():
+            return child
+        time.sleep(0.1)
+    raise AssertionError("it did not begin")
+
+
+def test_a_locked_state_says_who_holds_it(folder: Path) -> None:
+    terraform = module(folder, SLOW)
+    terraform.plan(folder / "plan", {})
+    child = applying(folder)
+    try:
+        with pytest.raises(StateConflict, match=r"locked by .+@.+ since .+force-unlock") as refused:
+            terraform.plan(folder / "plan2", {})
+        assert refused.value.details["lock"]
+    finally:
+        child.send_signal(signal.SIGINT)
+        child.wait(60)
+
+
+def test_an_interrupted_apply_keeps_what_it_did_and_goes_on_the_next_time(folder: Path) -> None:
+    terraform = module(folder, SLOW)
+    terraform.plan(folder / "plan", {})
+    child = applying(folder)
+    child.send_signal(signal.SIGTERM)
+    child.wait(60)
+    assert child.returncode != 0
+    state = json.loads((folder / "terraform.tfstate").read_text())
+    assert "quick" in {one["name"] for one in state["resources"]}
+    left = terraform.plan(folder / "plan", {})
+    assert "terraform_data.quick" not in {
+        c["address"] for c in left["resource_changes"] if c["change"]["actions"] != ["no-op"]
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "says"),
+    [
+        (
+            "│ Error: creating IAM Role (x): operation error IAM: CreateRole, https response error StatusCode: 403, "
+            "AccessDenied: User: arn:aws:iam::1:user/me is not authorized to perform: iam:CreateRole on resource: x",
+            SourceAuth, "needs iam:CreateRole",
+        ),
+        (
+            "╷\n│ Error: Error creating Job: googleapi: Error 403: Permission 'cloudscheduler.jobs.create' denied on x",
+            SourceAuth, "needs cloudscheduler.jobs.create",
+        ),
+        (
+            "Error: The client 'x' with object id 'y' does not have authorization to perform action "
+            "'Microsoft.Logic/workflows/write' over scope 'z'",
+            SourceAuth, "needs Microsoft.Logic/workflows/write",
+        ),
+        ("Error: No valid credential sources found", SourceAuth, "sign in first"),
+        ("\x1b[31mError: \x1b[0mSomething else\n\nwent wrong", SourceError, "Something else went wrong"),
+    ],
+)  # fmt: skip
+def test_what_the_clouds_refuse(text: str, kind: type[Error], says: str) -> None:
+    error = explained(text, "apply", Path("/x/terraform.log"))
+    assert isinstance(error, kind)
+    assert says in error.message
+
+
+def test_without_terraform_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigInvalid, match=r"Install Terraform 1\.9"):
+        find()
+    old = tmp_path / "terraform"
+    old.write_text('#!/bin/sh\necho \'{"terraform_version": "1.5.7"}\'\n')
+    old.chmod(0o755)
+    with pytest.raises(ConfigInvalid, match=r"not Terraform 1\.9"):
+        find()
