@@ -1,0 +1,120 @@
+"""The answers to terraform's calls. terraform itself does all the schema's work; what is left is plan and apply."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tfplugin_proto import tfplugin5_5_pb2 as pb
+
+from tests.terraform.stub import data, rules
+from tests.terraform.stub.pack import Pack
+from tests.terraform.stub.planning import about, conform, fill, has_unknown, plan
+from tests.terraform.stub.wire import UNKNOWN, decode, encode, error, path, response
+
+RESOURCES, DATA = "resource_schemas", "data_source_schemas"
+
+
+class Provider:
+    """One method per call of the protocol, each from its request to its response."""
+
+    def __init__(self, pack: Pack) -> None:
+        self._pack = pack
+        self._config: dict[str, Any] = {}
+
+    def GetSchema(self, _: Any) -> Any:  # noqa: N802 (the protocol's names, here and below)
+        return response(self._pack)
+
+    def GetMetadata(self, _: Any) -> Any:  # noqa: N802
+        made = pb.GetMetadata.Response()
+        made.server_capabilities.get_provider_schema_optional = True
+        for kind in self._pack.schemas[RESOURCES]:
+            made.resources.add(type_name=kind)
+        for kind in self._pack.schemas[DATA]:
+            made.data_sources.add(type_name=kind)
+        return made
+
+    def PrepareProviderConfig(self, asked: Any) -> Any:  # noqa: N802
+        return pb.PrepareProviderConfig.Response(prepared_config=asked.config)
+
+    def Configure(self, asked: Any) -> Any:  # noqa: N802
+        self._config = decode(asked.config) or {}
+        return pb.Configure.Response()
+
+    def ValidateResourceTypeConfig(self, asked: Any) -> Any:  # noqa: N802
+        return pb.ValidateResourceTypeConfig.Response(diagnostics=self._judged(RESOURCES, asked))
+
+    def ValidateDataSourceConfig(self, asked: Any) -> Any:  # noqa: N802
+        return pb.ValidateDataSourceConfig.Response(diagnostics=self._judged(DATA, asked))
+
+    def UpgradeResourceState(self, asked: Any) -> Any:  # noqa: N802
+        values = json.loads(asked.raw_state.json) if asked.raw_state.json else {}
+        upgraded = conform(self._pack.block(RESOURCES, asked.type_name), values)
+        return pb.UpgradeResourceState.Response(upgraded_state=encode(upgraded))
+
+    def ReadResource(self, asked: Any) -> Any:  # noqa: N802
+        return pb.ReadResource.Response(new_state=asked.current_state, private=asked.private)
+
+    def PlanResourceChange(self, asked: Any) -> Any:  # noqa: N802
+        made = pb.PlanResourceChange.Response(planned_private=asked.prior_private, legacy_type_system=True)
+        prior, proposed, config = (decode(v) for v in (asked.prior_state, asked.proposed_new_state, asked.config))
+        if proposed is None:
+            made.planned_state.CopyFrom(encode(None))
+            return made
+        block = self._pack.block(RESOURCES, asked.type_name)
+        planned = plan(block, config, proposed, prior)
+        if "tags_all" in block["attributes"]:
+            planned["tags_all"] = self._all_tags(planned.get("tags"))
+        for name in self._pack.rules.get(asked.type_name, {}).get("force_new", ()):
+            if prior is not None and planned.get(name) != prior.get(name):
+                made.requires_replace.append(path([name]))
+        made.planned_state.CopyFrom(encode(planned))
+        return made
+
+    def ApplyResourceChange(self, asked: Any) -> Any:  # noqa: N802
+        planned = decode(asked.planned_state)
+        made = pb.ApplyResourceChange.Response(private=asked.planned_private, legacy_type_system=True)
+        block = self._pack.block(RESOURCES, asked.type_name)
+        new = None if planned is None else fill(block, planned, about(asked.type_name, planned, self._region()))
+        made.new_state.CopyFrom(encode(new))
+        return made
+
+    def ImportResourceState(self, asked: Any) -> Any:  # noqa: N802
+        made = pb.ImportResourceState.Response()
+        state = conform(self._pack.block(RESOURCES, asked.type_name), {"id": asked.id})
+        made.imported_resources.add(type_name=asked.type_name, state=encode(state))
+        return made
+
+    def ReadDataSource(self, asked: Any) -> Any:  # noqa: N802
+        made, config = pb.ReadDataSource.Response(), decode(asked.config)
+        block = self._pack.block(DATA, asked.type_name)
+        try:
+            values = {**plan(block, config, config, None), **data.read(asked.type_name, config, self._config)}
+        except (ValueError, OSError) as failed:
+            made.diagnostics.append(error(f"reading {asked.type_name}", str(failed)))
+            return made
+        made.state.CopyFrom(encode(fill(block, values, about(asked.type_name, config, self._region()))))
+        return made
+
+    def GetFunctions(self, _: Any) -> Any:  # noqa: N802
+        return pb.GetFunctions.Response()
+
+    def Stop(self, _: Any) -> Any:  # noqa: N802
+        return pb.Stop.Response()
+
+    def _judged(self, section: str, asked: Any) -> list[Any]:
+        block = self._pack.block(section, asked.type_name)
+        named = asked.type_name if section == RESOURCES else f"data.{asked.type_name}"
+        return rules.check(block, self._pack.rules.get(named, {}), decode(asked.config) or {})
+
+    def _all_tags(self, tags: Any) -> Any:
+        """The resource's tags over the provider's ``default_tags``, as Amazon's provider merges them."""
+        if has_unknown(tags):
+            return UNKNOWN
+        merged: dict[str, Any] = {}
+        for block in self._config.get("default_tags") or []:
+            merged |= block.get("tags") or {}
+        return {**merged, **(tags or {})}
+
+    def _region(self) -> str:
+        return str(self._config.get("region") or "us-east-1")
