@@ -23,6 +23,7 @@ from handlers.aws.observe import observed
 from handlers.http import HttpRequest, HttpResponse, failure, public, respond
 from handlers.runtime import Warm
 from handlers.trigger import carry_out, order
+from handlers.work import carry_out_job
 
 MARGIN_S = 1.0
 """Kept back from the function's time for writing the answer or the error."""
@@ -58,27 +59,56 @@ def watch(event: Any, context: Any) -> dict[str, Any]:
     """One alert, or a sweep; returns the run's report.
 
     Raises every error but a run that overlaps: only what is raised counts as an error for Lambda, which then tries an
-    asynchronous invocation again, and for an alarm on its Errors.
+    asynchronous invocation again, and for an alarm on its Errors. A sweep that went well counts in the metric Swept:
+    an alarm on its absence tells that the timers have stopped.
     """
-    with observed("watch", context):
+    with observed("watch", context) as seen:
         try:
-            return carry_out(_warm.app, order(event))
+            told = order(event)
+            report = carry_out(_warm.app, told)
+            if told.alert is None:
+                seen.counts["Swept"] = 1
+            return report
         except Exception as error:  # noqa: BLE001 (raised again, without the cause of a defect, which the log has)
-            told = public(error, context.aws_request_id)
-            _LOG.error("watch failed: %s: %s", told.code, told.message, extra={"code": told.code})
-            raise told from None
+            shown = public(error, context.aws_request_id)
+            _LOG.error(
+                "watch failed: %s: %s",
+                shown.code,
+                shown.message,
+                extra={"code": shown.code},
+            )
+            raise shown from None
 
 
 def work(event: Any, context: Any) -> dict[str, Any]:
-    """An SQS batch. Jobs are not there yet: every message is reported as failed, so that none is lost."""
+    """An SQS batch. What could not be done is reported by message, and only that comes back to the queue.
+
+    A queue that reports whole batches would have every job of it run again, so its mapping needs
+    ReportBatchItemFailures.
+    """
     with observed("work", context) as seen:
         records = event.get("Records") if isinstance(event, dict) else None
         if not isinstance(records, list):
             raise ConfigInvalid("work takes batches from an SQS queue; this event has no 'Records'.", key="Records")
-        seen.failed = True
-        for record in records:
-            _LOG.error("jobs are not there yet: message %s goes back to the queue", record.get("messageId"))
-        return {"batchItemFailures": [{"itemIdentifier": record.get("messageId")} for record in records]}
+        failed = [record.get("messageId") for record in records if not _done(record, context)]
+        seen.failed = bool(failed)
+        return {"batchItemFailures": [{"itemIdentifier": message} for message in failed]}
+
+
+def _done(record: Mapping[str, Any], context: Any) -> bool:
+    """Whether the queue may forget the message. One that finds no time left goes back untouched."""
+    left = _time_left(context)
+    if left <= 0:
+        _LOG.warning("no time left for message %s: it goes back to the queue", record.get("messageId"))
+        return False
+    try:
+        carry_out_job(_warm.app, record.get("body") or "", left)
+    except Error:
+        return False  # carry_out_job has logged it
+    except Exception:  # noqa: BLE001 (the edge: logged, and the message comes back)
+        _LOG.exception("message %s failed", record.get("messageId"))
+        return False
+    return True
 
 
 def _request(event: Any) -> HttpRequest:

@@ -28,9 +28,12 @@ for _name in ("core", "handlers"):  # our own loggers write through the same for
 
 
 class Seen:
-    """How an invocation went; ``failed`` is set by the function where it answers with a failure of ours."""
+    """How an invocation went; ``failed`` is set by the function where it answers with a failure of ours.
+    ``counts``: more metrics, by name."""
 
-    failed = False
+    def __init__(self) -> None:
+        self.failed = False
+        self.counts: dict[str, int] = {}
 
 
 @contextmanager
@@ -48,6 +51,8 @@ def observed(function: str, context: Any) -> Iterator[Seen]:
         _metrics.add_dimension(name="function", value=function)
         _metrics.add_metric(name="Duration", unit=MetricUnit.Milliseconds, value=(time.monotonic() - started) * 1_000)
         _metrics.add_metric(name="Failed", unit=MetricUnit.Count, value=int(seen.failed))
+        for name, count in seen.counts.items():
+            _metrics.add_metric(name=name, unit=MetricUnit.Count, value=count)
         _metrics.flush_metrics()
 
 

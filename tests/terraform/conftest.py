@@ -18,12 +18,12 @@
     def test_it_is_rejected(once, mistake):
         once("gcp").reject(mistake, GOOD)
 
-``module(cloud, end="new" | "old" | "genuine", source=FOLDER, providers={...})`` copies ``infra/terraform/CLOUD``, or
-``source``, to a temporary folder and writes a root module that calls it; ``harness.Module`` says what it can do. ``old``
-and ``new`` are the two ends of the provider range (``stub.mirror.ends``); ``genuine`` is the provider's own program,
-where the machine has it (AWS only), else the test is skipped. ``once(cloud)`` is the same, kept for the whole session:
-for validate, plan and reject, which leave nothing behind. Resource types that a module needs and the packs lack are
-added to ``stub/types.txt``, then ``python -m tests.terraform.stub.rebuild``.
+``module(cloud, end="new" | "old" | "genuine", source=FOLDER, providers={})`` copies ``infra/terraform/CLOUD``, or
+``source``, to a temporary folder and writes a root module that calls it; ``harness.Module`` says what it can do.
+``old`` and ``new`` are the two ends of the provider range (``stub.mirror.ends``); ``genuine`` is the provider's own
+program, where the machine has it (AWS only), else the test is skipped. ``once(cloud)`` is the same, kept for the whole
+session: for validate, plan and reject, which leave nothing behind. Resource types that a module needs and the packs
+lack are added to ``stub/types.txt``, then ``python -m tests.terraform.stub.rebuild``.
 """
 
 from __future__ import annotations

@@ -213,20 +213,61 @@ def test_an_overlapping_run_is_a_quiet_success(start: Start, account: dict[str, 
 
 
 def test_a_sweep_runs(start: Start) -> None:
-    result = start("watch").invoke({"sweep": True})
+    watch = start("watch")
+    result = watch.invoke({"sweep": True})
     assert result.error is None
     assert result.payload["errors"] == []
+    (emf,) = [json.loads(line) for line in watch.log().splitlines() if '"_aws"' in line]
+    assert emf["Swept"] == [1.0]
 
 
-def test_jobs_go_back_to_the_queue(start: Start) -> None:
-    work = start("work")
-    records = event("aws_sqs")["Records"]
-    assert work.invoke(event("aws_sqs")).payload == {
-        "batchItemFailures": [{"itemIdentifier": record["messageId"]} for record in records]
-    }
+@pytest.fixture
+def jobs(account: dict[str, str]) -> dict[str, str]:
+    """The account with a bucket and a queue: what asynchronous questions need besides."""
+    url, name = account["OMNI_ENDPOINT_URL"], account["OMNI_STORE_TABLE"]
+    client("s3", url).create_bucket(Bucket=f"answers-{name}")
+    queue = client("sqs", url).create_queue(QueueName=f"jobs-{name}")["QueueUrl"]
+    account |= {"OMNI_OBJECTS": f"answers-{name}", "OMNI_QUEUE": queue}
+    return account
+
+
+def batch(*bodies: str) -> dict[str, Any]:
+    made = copy.deepcopy(event("aws_sqs"))
+    made["Records"] = [{**made["Records"][0], "messageId": f"m{i}", "body": body} for i, body in enumerate(bodies)]
+    return made
+
+
+def test_a_question_is_answered_by_work_and_fetched_by_who_asked(jobs: dict[str, str], start: Start) -> None:
+    ask, work = start("ask"), start("work")
+    status, job = ask.invoke(http("POST", "/v1/query", {"sql": JOIN, "mode": "async"})).http()
+    assert status == 202, job
+    (message,) = client("sqs", jobs["OMNI_ENDPOINT_URL"]).receive_message(QueueUrl=jobs["OMNI_QUEUE"])["Messages"]
+    for _ in range(2):  # SQS may deliver twice
+        assert work.invoke(batch(message["Body"])).payload == {"batchItemFailures": []}
+    status, answer = ask.invoke(http("GET", f"/v1/jobs/{job['job_id']}/result")).http()
+    assert (status, answer["rows"]) == (200, [[1, "open"], [3, "closed"]])
+    ops = http("GET", f"/v1/jobs/{job['job_id']}/result", authorization="Bearer ops-key")
+    assert ask.invoke(ops).http()[0] == 404
+
+
+def test_only_what_failed_comes_back_to_the_queue(jobs: dict[str, str], start: Start) -> None:
+    ask, work = start("ask"), start("work")
+    _, job = ask.invoke(http("POST", "/v1/query", {"sql": JOIN, "mode": "async"})).http()
+    done = work.invoke(batch("no json", json.dumps({"job": job["job_id"]}), "{}"))
+    assert done.payload == {"batchItemFailures": [{"itemIdentifier": "m0"}, {"itemIdentifier": "m2"}]}
+    status, answer = ask.invoke(http("GET", f"/v1/jobs/{job['job_id']}")).http()
+    assert (status, answer["state"]) == (200, "DONE")
     refused = work.invoke({})
     assert refused.error is not None
     assert refused.error["errorType"] == "ConfigInvalid"
+
+
+def test_a_message_that_finds_no_time_left_is_not_begun(jobs: dict[str, str], start: Start) -> None:
+    ask, work = start("ask"), start("work")
+    _, job = ask.invoke(http("POST", "/v1/query", {"sql": JOIN, "mode": "async"})).http()
+    late = work.invoke(batch(json.dumps({"job": job["job_id"]})), seconds=0.5)
+    assert late.payload == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
+    assert ask.invoke(http("GET", f"/v1/jobs/{job['job_id']}")).http()[1]["state"] == "QUEUED"
 
 
 def test_logs_are_json_with_the_request_and_metrics_are_emf(start: Start) -> None:
