@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core.errors import ConfigInvalid
 from core.ports import Platform
@@ -18,6 +19,9 @@ from handlers.local.objects import LocalObjects
 from handlers.local.queue import LocalQueue
 from handlers.local.store import LocalStore
 
+if TYPE_CHECKING:
+    from handlers.local.store_postgres import PostgresStore
+
 __all__ = ["LocalObjects", "LocalOwner", "LocalSecrets", "LocalStore", "platform"]
 
 FOLDER = ".omni"
@@ -26,17 +30,32 @@ FOLDER = ".omni"
 def platform(settings: Settings, env: Mapping[str, str], root: Path) -> Platform:
     """Return the ports of this machine for the project in ``root``. Opens and creates nothing yet."""
     state = root / (settings.state_dir or FOLDER)
-    store = LocalStore(state / "state.db")
+    secrets = LocalSecrets(root, env)
+    store, where = _store(settings, secrets, state)
     return Platform(
         name="local",
-        secrets=LocalSecrets(root, env),
+        secrets=secrets,
         store=store,
         owner=LocalOwner(),
         objects=LocalObjects(state / "objects"),
         queue=LocalQueue(lambda: store),
         keys=LocalKeys(root / FOLDER / "keys"),
-        facts={"state": str(state / "state.db"), "secrets": str(root / FOLDER / "secrets")},
+        facts={"state": where, "secrets": str(root / FOLDER / "secrets")},
     )
+
+
+def _store(settings: Settings, secrets: LocalSecrets, state: Path) -> tuple[LocalStore | PostgresStore, str]:
+    """The SQLite file, or where OMNI_STORE_TABLE is a URL (or a secret that holds one) that PostgreSQL database."""
+    given = settings.store_table
+    if given.startswith("secret:"):
+        from handlers.local.store_postgres import PostgresStore
+
+        return PostgresStore(lambda: secrets.get(given.removeprefix("secret:"))), f"PostgreSQL at {given}"
+    if given.startswith(("postgresql://", "postgres://")):
+        from handlers.local.store_postgres import PostgresStore
+
+        return PostgresStore(lambda: given), "PostgreSQL at OMNI_STORE_TABLE"
+    return LocalStore(state / "state.db"), str(state / "state.db")
 
 
 class LocalSecrets:

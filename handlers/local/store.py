@@ -89,7 +89,7 @@ class LocalStore:
         return [Item(partition, key, version, json.loads(body), expires) for key, version, body, expires in rows]
 
     def write(self, partition: str, changes: Sequence[Change]) -> Sequence[str]:
-        bodies = [_encoded(partition, change) for change in changes]
+        bodies = [encoded(partition, change) for change in changes]
         now = self._clock()
         with self._open() as db:
             db.execute("BEGIN IMMEDIATE")
@@ -128,7 +128,8 @@ class LocalStore:
         return self._connection
 
 
-def _encoded(partition: str, change: Change) -> str:
+def encoded(partition: str, change: Change) -> str:
+    """The body as text, '' for a Delete. Raises ResourceLimit for one that is too large for any cloud."""
     if isinstance(change, Delete):
         return ""
     text = _compact(change.body)

@@ -1,0 +1,221 @@
+"""State in a PostgreSQL database, for several machines that run ``omni``: one table, ``omni_items``.
+
+``OMNI_STORE_TABLE=postgresql://HOST/DB``, or ``secret:NAME`` where the URL holds a password.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from core.errors import ConfigInvalid, Error, SourceAuth, SourceError, SourceTimeout, StateConflict
+from core.ports import ABSENT, Change, Delete, Item
+from handlers.local.store import encoded
+
+if TYPE_CHECKING:
+    import psycopg
+
+CONNECT_S = 5
+STATEMENT_MS = 10_000
+_PURGE_EVERY = 200
+_IDLE_S = 10.0
+_LOCK = 0x6F6D6E69  # "omni": of those who make the table at once, one does
+_TABLES = """
+CREATE TABLE IF NOT EXISTS omni_items (
+    partition text COLLATE "C" NOT NULL, key text COLLATE "C" NOT NULL, version text NOT NULL, body text NOT NULL,
+    expires double precision, PRIMARY KEY (partition, key)
+);
+CREATE INDEX IF NOT EXISTS omni_items_expiring ON omni_items (expires) WHERE expires IS NOT NULL
+"""
+_LIVE = "(expires IS NULL OR expires > %(now)s)"
+_SAME = f"partition = %(partition)s AND key = %(key)s AND version = %(expect)s AND {_LIVE}"
+_GET = f"SELECT version, body, expires FROM omni_items WHERE partition = %(partition)s AND key = %(key)s AND {_LIVE}"  # noqa: S608 constants
+_RANGE = (
+    "SELECT key, version, body, expires FROM omni_items "  # noqa: S608 constants
+    f"WHERE partition = %(partition)s AND key >= %(first)s AND {_LIVE}"
+)
+_UPSERT = (
+    "INSERT INTO omni_items VALUES (%(partition)s, %(key)s, %(version)s, %(body)s, %(expires)s) "
+    "ON CONFLICT (partition, key) DO UPDATE "
+    "SET version = excluded.version, body = excluded.body, expires = excluded.expires"
+)
+_INSERT = f"{_UPSERT} WHERE omni_items.expires <= %(now)s"
+_UPDATE = f"UPDATE omni_items SET version = %(version)s, body = %(body)s, expires = %(expires)s WHERE {_SAME}"  # noqa: S608
+_DELETE = "DELETE FROM omni_items WHERE partition = %(partition)s AND key = %(key)s"
+_DELETE_SAME = f"DELETE FROM omni_items WHERE {_SAME}"  # noqa: S608
+_PURGE = (
+    "DELETE FROM omni_items WHERE (partition, key) IN (SELECT partition, key FROM omni_items "
+    "WHERE expires IS NOT NULL AND expires <= %(now)s LIMIT 1000 FOR UPDATE SKIP LOCKED)"
+)
+
+
+class PostgresStore:
+    """``core.ports.Store`` in the database at ``url()``, connected and its table made at the first use.
+
+    One connection, one statement at a time; a process that needs more has more of these. ``clock``: seconds since the
+    epoch; the machines' clocks have to agree as they have to for leases.
+    Raises SourceError where the server is out of reach, SourceTimeout where it does not answer, SourceAuth naming the
+    permission that is missing.
+    """
+
+    def __init__(self, url: Callable[[], str], clock: Callable[[], float] = time.time) -> None:
+        self._url = url
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._connection: psycopg.Connection[Any] | None = None
+        self._pid = 0
+        self._writes = 0
+        self._used = 0.0
+
+    def get(self, partition: str, key: str) -> Item | None:
+        values = {"partition": partition, "key": key, "now": self._clock()}
+        with self._open() as db:
+            row = db.execute(_GET, values).fetchone()
+        return None if row is None else Item(partition, key, row[0], json.loads(row[1]), row[2])
+
+    def query(
+        self,
+        partition: str,
+        first: str = "",
+        last: str | None = None,
+        *,
+        limit: int | None = None,
+        descending: bool = False,
+    ) -> Sequence[Item]:
+        bounds = " AND key <= %(last)s" if last is not None else ""
+        order = f" ORDER BY key {'DESC' if descending else 'ASC'} LIMIT %(limit)s"
+        values = {"partition": partition, "first": first, "last": last, "limit": limit, "now": self._clock()}
+        with self._open() as db:
+            rows = db.execute(_RANGE + bounds + order, values).fetchall()
+        return [Item(partition, key, version, json.loads(body), expires) for key, version, body, expires in rows]
+
+    def write(self, partition: str, changes: Sequence[Change]) -> Sequence[str]:
+        bodies = [encoded(partition, change) for change in changes]
+        with self._open() as db, db.transaction():
+            # One writer per partition: no deadlock, and what was looked at stays so until the end.
+            db.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"omni/{partition}",))
+            versions = [self._apply(db, partition, one, body) for one, body in zip(changes, bodies, strict=True)]
+            self._writes += 1
+        if self._writes % _PURGE_EVERY == 0:
+            with self._open() as db:
+                db.execute(_PURGE, {"now": self._clock()})
+        return versions
+
+    def close(self) -> None:
+        """Close the connection; the next use opens another."""
+        with self._lock:
+            if self._connection is not None and self._pid == os.getpid():
+                self._connection.close()
+            self._connection = None
+
+    def _apply(self, db: psycopg.Connection[Any], partition: str, change: Change, body: str) -> str:
+        values: dict[str, Any] = {
+            "partition": partition, "key": change.key, "expect": change.expect, "now": self._clock(),
+        }  # fmt: skip
+        if isinstance(change, Delete):
+            if change.expect == ABSENT:
+                done = db.execute(_GET, values).fetchone() is None
+            else:
+                count = db.execute(_DELETE if change.expect is None else _DELETE_SAME, values).rowcount
+                done = change.expect is None or count == 1
+            version = ""
+        else:
+            version = os.urandom(8).hex()  # never reused, so that a deleted and re-made item is another one
+            values |= {"version": version, "body": body, "expires": change.expires_at}
+            sql = _UPSERT if change.expect is None else _INSERT if change.expect == ABSENT else _UPDATE
+            done = db.execute(sql, values).rowcount == 1
+        if not done:
+            raise StateConflict(
+                f"The state {partition}/{change.key} was changed by another run. Try again.",
+                partition=partition, key=change.key,
+            )  # fmt: skip
+        return version
+
+    @contextmanager
+    def _open(self) -> Iterator[psycopg.Connection[Any]]:
+        """The connection, for one statement or transaction. One that broke is not used again; what it was about is
+        not repeated, for nobody knows whether it was done."""
+        import psycopg
+
+        with self._lock:
+            try:
+                yield self._connected()
+            except psycopg.Error as error:
+                if self._connection is not None and self._connection.broken:
+                    self._connection = None
+                raise _explained(error) from error
+
+    def _connected(self) -> psycopg.Connection[Any]:
+        """A live connection: one that the server closed while nobody used it is replaced. It must not cross a fork."""
+        now = time.monotonic()
+        idle = now - self._used > _IDLE_S
+        if self._connection is None or self._pid != os.getpid() or (idle and not _live(self._connection)):
+            self._connection, self._pid = _connect(self._url()), os.getpid()
+        self._used = now
+        return self._connection
+
+
+def _connect(url: str) -> psycopg.Connection[Any]:
+    import psycopg
+
+    options = f"-c statement_timeout={STATEMENT_MS} -c lock_timeout={STATEMENT_MS} -c timezone=UTC"
+    try:
+        db = psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_S, options=options,
+                             application_name="omnisentinel")  # fmt: skip
+    except psycopg.ProgrammingError:
+        raise ConfigInvalid(
+            "OMNI_STORE_TABLE is no URL of a PostgreSQL database: write postgresql://USER@HOST/DB.",
+            key="OMNI_STORE_TABLE",
+        ) from None
+    try:
+        if db.execute("SELECT to_regclass('omni_items')").fetchone() == (None,):
+            with db.transaction():
+                db.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+                for statement in _TABLES.split(";\n"):
+                    db.execute(statement.encode())
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _live(db: psycopg.Connection[Any]) -> bool:
+    import psycopg
+
+    if db.closed or db.broken:
+        return False
+    try:
+        db.execute("")
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def _explained(error: psycopg.Error) -> Error:
+    """What a user can do about it. The server's own text is left out, for it may quote values; its code is kept."""
+    code = error.sqlstate or ""
+    if code in ("28P01", "28000") or "authentication failed" in str(error) or "no password supplied" in str(error):
+        return SourceAuth(
+            "PostgreSQL refuses the login of OMNI_STORE_TABLE: check its user and password.", sqlstate=code
+        )
+    if code == "42501":
+        return SourceAuth(
+            "PostgreSQL refuses the state: the role of OMNI_STORE_TABLE needs CREATE on its schema once, and SELECT, "
+            "INSERT, UPDATE and DELETE on omni_items.",
+            permission="CREATE, SELECT, INSERT, UPDATE, DELETE", sqlstate=code,
+        )  # fmt: skip
+    if code in ("57014", "55P03") or "timeout" in type(error).__name__.lower():
+        return SourceTimeout("PostgreSQL did not answer about the state in time. Try again.", sqlstate=code)
+    if code.startswith("40"):
+        return StateConflict("PostgreSQL ended a write of the state in favour of another. Try again.", sqlstate=code)
+    if code == "3D000" or (not code and 'database "' in str(error) and "does not exist" in str(error)):
+        return ConfigInvalid("OMNI_STORE_TABLE names a database that is not there.", key="OMNI_STORE_TABLE")
+    return SourceError(
+        f"PostgreSQL cannot be used for the state ({code or type(error).__name__}): check OMNI_STORE_TABLE and that "
+        "the server runs.", sqlstate=code or None,
+    )  # fmt: skip
