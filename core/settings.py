@@ -26,7 +26,8 @@ class Settings:
     ``projects/.../cryptoKeys/K``, or ``https://VAULT.vault.azure.net/keys/K``; ``{tenant}`` in it is filled in.
     ``schedule_group``: the EventBridge Scheduler group, ``projects/P/locations/L``, or the ARM id of the resource
     group. ``schedule_target``: what a timer calls, the ARN or URL of watch. ``schedule_role``: as whom, an ARN, a
-    service account, or the resource id of a managed identity. ``deployment``: names of what belongs together begin
+    service account, or the resource id of a managed identity. ``schedule_key``: Azure: the URL of the Key Vault secret
+    with the function key that ``schedule_target`` asks for. ``deployment``: names of what belongs together begin
     with it, so that an account can hold two. ``endpoint_url``: for emulators.
     ``job_ttl_s``: how long the answer of a job is kept.
     ``threads``: of the engine; with one, rows without ORDER BY come in the same order each time.
@@ -45,6 +46,7 @@ class Settings:
     schedule_group: str = ""
     schedule_target: str = ""
     schedule_role: str = ""
+    schedule_key: str = ""
     job_ttl_s: float = 86_400.0
     endpoint_url: str = ""
     region: str = ""

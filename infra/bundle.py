@@ -46,7 +46,9 @@ SHIMS = {
         "host.json": json.dumps({
             "version": "2.0",
             "functionTimeout": "00:05:00",
-            "extensions": {"http": {"routePrefix": ""}, "queues": {"maxDequeueCount": 5}},
+            "extensions": {"http": {"routePrefix": ""}, "queues": {
+                "maxDequeueCount": 5, "visibilityTimeout": "00:01:00", "batchSize": 4, "newBatchThreshold": 2,
+            }},
             "extensionBundle": {"id": "Microsoft.Azure.Functions.ExtensionBundle", "version": "[4.*, 5.0.0)"},
             "logging": {"logLevel": {"default": "Information"}},
         }, indent=2) + "\n",

@@ -1,13 +1,17 @@
 """The Azure Functions app: which trigger calls which function. A bundle's root has a shim that imports ``app``.
 
-``host.json`` of the bundle sets an empty route prefix; ``watch`` is matched before the catch-all route.
+``host.json`` of the bundle sets an empty route prefix; ``watch`` is matched before the catch-all route. The queue is
+the one to which jobs are sent, read from the same setting: two deployments in one account have two.
 """
 
 from __future__ import annotations
 
+import os
+
 import azure.functions as func
 
 from handlers.azure import main
+from handlers.azure.queue import queue_name
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 
@@ -25,6 +29,8 @@ def watch(req: func.HttpRequest) -> func.HttpResponse:
 
 
 @app.function_name("work")
-@app.queue_trigger(arg_name="message", queue_name="omnisentinel-jobs", connection="AzureWebJobsStorage")
+@app.queue_trigger(
+    arg_name="message", queue_name=queue_name(os.environ.get("OMNI_QUEUE", "")), connection="AzureWebJobsStorage"
+)
 def work(message: func.QueueMessage) -> None:
     main.work(message)

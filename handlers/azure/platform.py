@@ -1,33 +1,69 @@
-"""Azure's ports, for now: environment variables and a local file.
+"""Azure's ports: Key Vault, Table Storage, Blob Storage, a Storage queue, Logic Apps, and who this instance is.
 
-Table Storage and Key Vault come with the Azure issue. Until then secrets are the app settings ``OMNI_SECRET_*``
-(which may be Key Vault references) and the state is a file of this one instance, which is lost with it: alerts then
-may fire again, and none should be relied on.
+Each client, and the part of Azure's SDK behind it, is imported when its port is first used: **watch** pays for the
+table and the vault only.
 """
 
 from __future__ import annotations
 
-import logging
-import tempfile
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from core.ports import Platform
 from core.settings import Settings
-from handlers.local.platform import LocalOwner, LocalSecrets, LocalStore
+from handlers.azure.clients import NETWORK, Identity, parted
+from handlers.azure.keys import VaultKeys
+from handlers.azure.objects import BlobObjects
+from handlers.azure.queue import StorageQueue
+from handlers.azure.scheduler import LogicApps
+from handlers.azure.secrets import VaultSecrets
+from handlers.azure.store import TableStore
 
-_LOG = logging.getLogger(__name__)
+TABLE_EXAMPLE = "https://ACCOUNT.table.core.windows.net/TABLE"
 
 
-def platform(settings: Settings, env: Mapping[str, str], root: Path) -> Platform:
-    """The ports. ``OMNI_STATE_DIR`` moves the state, to a mounted share for instance."""
-    state = Path(settings.state_dir or Path(tempfile.gettempdir()) / "omnisentinel") / "state.db"
-    if not settings.state_dir:
-        _LOG.warning("state is in %s and is lost with this instance: set OMNI_STATE_DIR to a mounted share", state)
+def platform(settings: Settings, env: Mapping[str, str], _root: Path | None = None) -> Platform:
+    """The ports of this subscription. Makes no call yet; a setting of the wrong shape is told when its port is used."""
+    identity = Identity(env)
     return Platform(
         name="azure",
-        secrets=LocalSecrets(root, env),
-        store=LocalStore(state),
-        owner=LocalOwner(),
-        facts={"state": str(state), "secrets": "app settings OMNI_SECRET_*"},
+        secrets=VaultSecrets(identity, settings.secret_prefix),
+        store=TableStore(table_client(settings.store_table, identity), settings.store_table.rpartition("/")[2]),
+        owner=AzureOwner(env.get("WEBSITE_INSTANCE_ID", "") or env.get("CONTAINER_NAME", "")),
+        objects=BlobObjects(identity, settings.objects),
+        queue=StorageQueue(identity, settings.queue),
+        scheduler=LogicApps(identity, settings),
+        keys=VaultKeys(identity, settings.key),
+        facts={"state": f"Azure table {settings.store_table}", "secrets": f"Key Vault, {settings.secret_prefix}*"},
     )
+
+
+def table_client(url: str, identity: Identity) -> Callable[[], Any]:
+    """A function that gives the azure.data.tables.TableClient, made at its first call. It raises ConfigInvalid for a
+    URL of another shape, and SourceAuth."""
+    made: list[Any] = []
+
+    def client() -> Any:
+        if not made:
+            account, (table,) = parted(url, "OMNI_STORE_TABLE", TABLE_EXAMPLE, segments=1)
+            from azure.data.tables import TableClient
+
+            made.append(TableClient(account, table, credential=identity.credential(), **NETWORK))
+        return made[0]
+
+    return client
+
+
+class AzureOwner:
+    """This function instance. Whether another has ended cannot be known here: its lease's expiry decides."""
+
+    def __init__(self, instance: str) -> None:
+        self._name = f"azure:{instance[:24] or 'local'}:{os.urandom(6).hex()}"
+
+    def name(self) -> str:
+        return self._name
+
+    def gone(self, owner: str) -> bool:
+        return False

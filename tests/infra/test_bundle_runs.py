@@ -13,6 +13,7 @@ import pytest
 
 from tests.handlers.conftest import ANN_SEES, JOIN, KEYS, SECRETS, event
 from tests.infra.bundles import unpacked
+from tests.runtimes.azure_cloud import shared as azure
 from tests.runtimes.azure_worker import Worker
 from tests.runtimes.functions_framework import Function
 from tests.runtimes.lambda_api import Lambda
@@ -68,9 +69,9 @@ def test_gcp(shared: Path, settings: dict[str, str]) -> None:
         both(ask)
 
 
-def test_azure(shared: Path, settings: dict[str, str]) -> None:
+def test_azure(shared: Path) -> None:
     python, library, folder = python313(), runtime("azure"), unpacked("azure", shared)
-    with Worker(folder, settings, python=python, paths=[library]) as worker:
+    with Worker(folder, azure().deployment(SECRETS), python=python, paths=[library]) as worker:
 
         def ask(sql: str) -> Any:
             recorded = event("azure_ask")
@@ -81,6 +82,9 @@ def test_azure(shared: Path, settings: dict[str, str]) -> None:
             return reply.json()["rows"]
 
         both(ask)
+        recorded = event("azure_logic_apps")
+        reply = worker.http("watch", "POST", recorded["url"], body=recorded["body"].encode())
+        assert (reply.status, reply.json()["outcome"], reply.json()["owed"]) == (200, "ALERT", 1), worker.log()
 
 
 @pytest.fixture
