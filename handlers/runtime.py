@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -14,6 +15,9 @@ from handlers import place
 if TYPE_CHECKING:
     from core.app import App
     from core.ports import Platform
+
+# A cold start makes half a million objects that stay. The collector would walk them all, again and again.
+gc.set_threshold(50_000, 20, 100)
 
 PlatformOf = Callable[[Settings, Mapping[str, str], Path], "Platform"]
 

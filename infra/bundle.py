@@ -29,6 +29,7 @@ from pathlib import Path
 from core import project
 from core.errors import ConfigInvalid, Error
 from core.project import Project
+from core.source.spec import COMPILED, compiled
 from infra.contents import CLOUDS, code_files, project_files
 from infra.layer import BUILD, PACKAGES, ROOT, RUNTIME_BRINGS, compile_all, layer, pack
 from infra.snapshot import is_database, snapshot
@@ -118,6 +119,7 @@ def stage_code(cloud: str, own: Path, python: str) -> None:
         _copy(ROOT / path, own / path)
     for name, text in {**SHIMS[cloud], **_requirements(cloud, python)}.items():
         (own / name).write_text(text)
+    _compile_connectors(own / "core" / "connectors")
     compile_all(own, python, strict=True)
 
 
@@ -126,10 +128,17 @@ def stage_project(own: Path, project_root: Path, taken: Sequence[str]) -> Projec
     for path in taken:
         copy = snapshot if is_database(project_root / path) else _copy
         copy(project_root / path, own / "project" / path)
+    _compile_connectors(own / "project" / "connectors")
     found = project.load(own / "project", {})
     validated = {"digest": found.digest, "document": found.document}
     (own / "project.json").write_text(json.dumps(validated, sort_keys=True, separators=(",", ":")))
     return found
+
+
+def _compile_connectors(folder: Path) -> None:
+    """Beside each connector's YAML, what validating made of it: a cold start reads and checks none of it."""
+    for file in sorted(folder.glob("*/connector.yaml")):
+        file.with_name(COMPILED).write_bytes(compiled(file))
 
 
 def limited(entries: Sequence[zipfile.ZipInfo], limit: int) -> Counter[str]:

@@ -180,18 +180,16 @@ class Answering:
         from core.query.sieve import Sieve
 
         sql = planned.engine_sql()
-        engine.verify(sql, [b.name for b in planned.bound])
         permitted = permit(planned.scans, self._ask.principal)
         self._masked = permitted.masked
         sieve = Sieve(self._salt() if permitted.masked else "")
         sources = {p.scan.table.source: self._catalog.source(p.scan.table.source) for p in permitted.scans}
         names = {b.name: b.ref.alias for b in planned.bound}
-        with (
-            sieve,
-            engine.Session(self._deadline, self._limits(engine), self._ask.timezone, names) as session,
-            _Feed(permitted, cast(Mapping[str, Any], sources), self._fetching(), sieve, session) as feed,
-        ):
-            columns, rows, complete = feed.run(sql, self._ask.row_limit)
+        limits = self._limits(engine)
+        with sieve, engine.Session(self._deadline, limits, self._ask.timezone, names) as session:
+            session.verify(sql, names)
+            with _Feed(permitted, cast(Mapping[str, Any], sources), self._fetching(), sieve, session) as feed:
+                columns, rows, complete = feed.run(sql, self._ask.row_limit)
         hidden = frozenset(s for s in permitted.restricted_sources if cast(Any, sources[s]).kind != "sql")
         return self._answer(columns, rows, hidden, complete=complete, fetched=sieve.rows)
 

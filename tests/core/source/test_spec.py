@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from core.errors import ConfigInvalid
 from core.source.registry import BUILT_IN
-from core.source.spec import load
+from core.source.spec import compiled, load
 
 GOOD = """\
 version: "1"
@@ -80,3 +82,32 @@ def test_every_built_in_connector_loads() -> None:
         spec = load(file)
         assert spec.name == file.parent.name
         assert (file.parent / "README.md").exists(), "a connector explains itself"
+
+
+@pytest.mark.parametrize("file", sorted(BUILT_IN.glob("*/connector.yaml")), ids=lambda f: f.parent.name)
+def test_what_is_compiled_beforehand_is_the_same(tmp_path: Path, file: Path) -> None:
+    copy = written(tmp_path, file.read_text())
+    whole = load(copy)
+    copy.with_name("connector.json").write_bytes(compiled(copy))
+    again = load(copy)
+    assert again == whole and repr(again) == repr(whole)
+    assert [*again.tables] == [*whole.tables], "in the YAML's order"
+
+
+def test_what_was_compiled_of_another_text_is_not_used(tmp_path: Path) -> None:
+    file = written(tmp_path, GOOD)
+    file.with_name("connector.json").write_bytes(compiled(file))
+    assert load(file).version == "1"
+    file.write_text(GOOD.replace('version: "1"', 'version: "2"'))
+    assert load(file).version == "2"
+
+
+def test_compiled_needs_neither_yaml_nor_pydantic(tmp_path: Path) -> None:
+    file = written(tmp_path, GOOD)
+    file.with_name("connector.json").write_bytes(compiled(file))
+    code = (
+        "import sys; from pathlib import Path; from core.source.spec import load; "
+        f"load(Path({str(file)!r})); print({{'yaml', 'pydantic'}} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
