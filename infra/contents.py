@@ -28,14 +28,11 @@ class ProjectFiles:
 
 
 def code_files(repository: Path, cloud: str) -> Iterator[str]:
-    """Paths of our own code that ``cloud`` needs: core, the shared edge, its own folder, and the laptop's ports where
-    it still uses them. Nothing of another cloud."""
-    folders = ["handlers", f"handlers/{cloud}"] + (["handlers/local"] if cloud == "gcp" else [])
-    local = {"__init__.py", "platform.py", "store.py", "objects.py"}
+    """Paths of our own code that ``cloud`` needs: core, the shared edge, its own folder. Nothing of another cloud."""
     yield from (p for p in _below(repository, "core") if "/samples/" not in p and not p.endswith(".md"))
-    for folder in folders:
+    for folder in ("handlers", f"handlers/{cloud}"):
         for path in sorted((repository / folder).iterdir()):
-            if path.is_file() and path.suffix != ".pyc" and (folder != "handlers/local" or path.name in local):
+            if path.is_file() and path.suffix != ".pyc":
                 yield f"{folder}/{path.name}"
 
 

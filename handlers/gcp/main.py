@@ -2,55 +2,101 @@
 
 ask     HTTP
 watch   HTTP, called by Cloud Scheduler or a person; deploy it so that only IAM principals may call it
-work    a CloudEvent of a Pub/Sub message (deploy with ``--signature-type cloudevent``)
+work    a CloudEvent of a Pub/Sub message (``--signature-type cloudevent``), from Eventarc or a push subscription;
+        deploy it so that only the subscription's service account may call it
 """
 
 from __future__ import annotations
 
+import base64
 import logging
 import os
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from core.errors import ConfigInvalid
 from handlers import trigger
-from handlers.gcp.logs import structured
-from handlers.gcp.platform import platform
-from handlers.http import MAX_BODY_BYTES, HttpRequest, HttpResponse, respond
+from handlers.gcp.identity import with_key
+from handlers.gcp.logs import structured, traced
+from handlers.http import MAX_BODY_BYTES, HttpRequest, HttpResponse, public, respond
 from handlers.runtime import Warm
+from handlers.work import carry_out_job
 
 if TYPE_CHECKING:
     from flask import Request
 
+    from core.ports import Platform
+    from core.settings import Settings
+
 MARGIN_S = 1.0
-structured()
-_warm = Warm(platform)
+"""Kept back from the function's time for writing the answer or the error."""
+
+_LOG = logging.getLogger(__name__)
 _Reply = tuple[bytes, int, dict[str, str]]
+
+
+def _platform(settings: Settings, env: Mapping[str, str], root: Path) -> Platform:
+    from handlers.gcp.platform import platform
+
+    return platform(settings, env, root)
+
+
+structured()
+_warm = Warm(_platform)
 
 
 def ask(request: Request) -> _Reply:
     """One HTTP request of the API."""
-    return _reply(respond(_warm.app, _request(request), time_left_s=_time_left()))
+    with traced(request.headers.get("Traceparent")):
+        return _reply(respond(_warm.app, _request(request), time_left_s=_time_left()))
 
 
 def watch(request: Request) -> _Reply:
     """``{"alert", "scheduled_at"?}`` or ``{"sweep": true}``; Cloud Scheduler's own header gives the slot else."""
-    return _reply(trigger.respond(
-        _warm.app, _request(request), fallback=request.headers.get("X-CloudScheduler-ScheduleTime"),
-        key=trigger.own_key(request.headers.get("Authorization")),
-    ))  # fmt: skip
+    with traced(request.headers.get("Traceparent")):
+        told = _request(request)
+        return _reply(trigger.respond(
+            _warm.app, told, fallback=request.headers.get("X-CloudScheduler-ScheduleTime"),
+            key=trigger.own_key(told.headers.get("authorization")),
+        ))  # fmt: skip
 
 
 def work(event: Any) -> None:
-    """Jobs are not there yet: raises, so that Pub/Sub keeps the message and delivers it again."""
-    logging.getLogger(__name__).error("jobs are not there yet: event %s goes back", event["id"])
-    raise ConfigInvalid("Jobs are not there yet: this message goes back to its topic.")
+    """One job. Raises what has to bring the message back: Pub/Sub delivers it again, and after its subscription's
+    number of attempts puts it among the dead letters."""
+    from flask import has_request_context, request
+
+    with traced(request.headers.get("Traceparent") if has_request_context() else None):
+        message, attempt = _message(event.data)
+        name = str(message.get("messageId") or event["id"])
+        if attempt is not None and attempt > 1:
+            _LOG.warning("message %s comes for the %d. time", name, attempt)
+        try:
+            body = base64.b64decode(str(message.get("data") or ""), validate=True)
+        except ValueError:
+            raise ConfigInvalid("The message's data is not base64.", key="data") from None
+        try:
+            carry_out_job(_warm.app, body, _time_left())
+        except Exception as error:  # noqa: BLE001 (raised again, without the cause of a defect, which the log has)
+            raise public(error, name) from None
+
+
+def _message(data: Any) -> tuple[Mapping[str, Any], int | None]:
+    """The Pub/Sub message in an event's data, and which attempt this is, where that is told."""
+    message = data.get("message") if isinstance(data, Mapping) else None
+    if not isinstance(message, Mapping):
+        raise ConfigInvalid("work takes events of Pub/Sub messages; this one has no 'message'.", key="message")
+    attempt = data.get("deliveryAttempt")
+    return message, attempt if isinstance(attempt, int) else None
 
 
 def _request(request: Request) -> HttpRequest:
     """At most one byte more is read than is allowed: a longer body is refused, not kept."""
     body = request.stream.read(MAX_BODY_BYTES + 1)
-    return HttpRequest(request.method, quote(request.path), dict(request.headers), request.args.to_dict(), body)
+    headers = with_key(dict(request.headers))
+    return HttpRequest(request.method, quote(request.path), headers, request.args.to_dict(), body)
 
 
 def _reply(response: HttpResponse) -> _Reply:

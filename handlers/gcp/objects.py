@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from core.errors import ConfigInvalid, Error, SourceError, StateConflict
-from handlers.gcp.errors import ATTEMPT_S, mapped, patient
+from handlers.gcp.errors import ATTEMPT_S, PATIENCE_S, mapped
 from handlers.gcp.names import fitting
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
@@ -44,7 +44,7 @@ class GcpObjects:
                 try:
                     # of this generation only: what was judged by its expiry is what is read
                     body = found.download_as_bytes(
-                        if_generation_match=found.generation, timeout=_TRANSFER_S, retry=patient()
+                        if_generation_match=found.generation, timeout=_TRANSFER_S, retry=_patient()
                     )
                     return bytes(body)
                 except NotFound:
@@ -76,7 +76,7 @@ class GcpObjects:
 
         with mapped("Cloud Storage", f"object {name[:80]!r}", _DELETE, self._meaning):
             try:
-                self._blob(name).delete(timeout=ATTEMPT_S, retry=patient())
+                self._blob(name).delete(timeout=ATTEMPT_S, retry=_patient())
             except NotFound:
                 return
 
@@ -87,7 +87,7 @@ class GcpObjects:
 
             blob = self._blob(name)
             try:
-                blob.reload(timeout=ATTEMPT_S, retry=patient())
+                blob.reload(timeout=ATTEMPT_S, retry=_patient())
             except NotFound as error:
                 if _NO_BUCKET in str(error):  # said by its text alone: the code is that of an absent object
                     raise
@@ -107,7 +107,7 @@ class GcpObjects:
             try:
                 blob.upload_from_string(
                     body, content_type="application/octet-stream", checksum="crc32c", timeout=_TRANSFER_S,
-                    if_generation_match=generation, retry=patient(),
+                    if_generation_match=generation, retry=_patient(),
                 )  # fmt: skip
             except PreconditionFailed:
                 return False
@@ -127,6 +127,13 @@ class GcpObjects:
         return ConfigInvalid(
             f"There is no bucket {self._name!r}: create it, or set OMNI_OBJECTS to the one to use.", bucket=self._name
         )
+
+
+def _patient() -> Any:
+    """The library's own idea of what may be tried again: its media calls raise other exceptions than the rest."""
+    from google.cloud.storage.retry import DEFAULT_RETRY  # type: ignore[import-untyped]
+
+    return DEFAULT_RETRY.with_timeout(PATIENCE_S)
 
 
 def object_name(name: str) -> str:

@@ -41,7 +41,7 @@ class GcpSecrets:
             r"projects/[^/]+/secrets/[\w-]*", self._prefix, "OMNI_SECRET_PREFIX", "projects/P/secrets/omnisentinel-"
         )
         full = self._prefix + name
-        if not re.fullmatch(r"[A-Za-z0-9_-]{1,255}", full.rpartition("/")[2]):
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,200}", name):
             raise ConfigInvalid(
                 f"{name[:80]!r} is not a name of a secret in Secret Manager: it takes letters, digits, '-' and '_'.",
                 secret=name[:80],

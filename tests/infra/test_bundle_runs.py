@@ -11,20 +11,16 @@ from typing import Any
 
 import pytest
 
-from tests.handlers.conftest import ANN_SEES, JOIN, KEYS, SECRETS, event
+from tests.handlers.conftest import ANN_SEES, JOIN, SECRETS, event
 from tests.infra.bundles import unpacked
 from tests.runtimes.azure_cloud import shared as azure
 from tests.runtimes.azure_worker import Worker
 from tests.runtimes.functions_framework import Function
+from tests.runtimes.google_cloud import GoogleCloud
 from tests.runtimes.lambda_api import Lambda
 from tests.runtimes.ministack import CREDENTIALS, Ministack, client, create_table
 from tests.runtimes.ministack import shared as emulator
 from tests.runtimes.places import python313, runtime
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> dict[str, str]:
-    return {"OMNI_STATE_DIR": str(tmp_path / "state"), **KEYS}
 
 
 def both(ask: Any) -> None:
@@ -54,9 +50,15 @@ def test_aws(shared: Path) -> None:
         assert (result.payload["outcome"], result.payload["owed"]) == ("ALERT", 1), "nobody listens at its webhook"
 
 
-def test_gcp(shared: Path, settings: dict[str, str]) -> None:
+@pytest.fixture
+def google() -> Iterator[GoogleCloud]:
+    with GoogleCloud() as made:
+        yield made
+
+
+def test_gcp(shared: Path, google: GoogleCloud) -> None:
     python, library, folder = python313(), runtime("gcp"), unpacked("gcp", shared)
-    with Function("ask", folder / "main.py", settings, python=python, paths=[library]) as function:
+    with Function("ask", folder / "main.py", google.env, python=python, paths=[library]) as function:
 
         def ask(sql: str) -> Any:
             recorded = event("gcp_ask")
@@ -67,6 +69,12 @@ def test_gcp(shared: Path, settings: dict[str, str]) -> None:
             return json.loads(response.data)["rows"]
 
         both(ask)
+    with Function("watch", folder / "main.py", google.env, python=python, paths=[library]) as function:
+        recorded = event("gcp_cloud_scheduler")
+        response = function.request("POST", "/", body=recorded["body"].encode(), headers=recorded["headers"])
+        assert response.status == 200, (response.data, function.log())
+        told = json.loads(response.data)
+        assert (told["outcome"], told["owed"]) == ("ALERT", 1), "nobody listens at its webhook"
 
 
 def test_azure(shared: Path) -> None:

@@ -45,7 +45,8 @@ class Version:
 class GoogleFakes:
     """``secrets``: name -> versions from 1. ``keys``: name -> AES key. ``disabled``: names of keys.
 
-    ``jobs``: name -> Job. ``refuse``: method (``AccessSecretVersion``) -> what its next calls are answered with. ``calls``: methods.
+    ``jobs``: name -> Job. ``refuse``: method (``AccessSecretVersion``) -> what its next calls are
+    answered with. ``calls``: methods.
     """
 
     secrets: dict[str, list[Version]] = field(default_factory=dict)

@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from infra.bundle import SHIMS
 from infra.layer import ROOT
-from tests.handlers.conftest import ANN_SEES, JOIN, KEYS, Receiver, event
+from tests.handlers.conftest import ANN_SEES, JOIN, Receiver, event
 from tests.runtimes.functions_framework import Function
+from tests.runtimes.google_cloud import PROJECT, GoogleCloud, source
+from tests.runtimes.google_fakes import Code, Refuse
 
 Start = Callable[..., Function]
 
 
 @pytest.fixture
-def start(project: Path, tmp_path: Path) -> Iterator[Start]:
-    running: list[Function] = []
-    source = tmp_path / "main.py"  # the shim of a bundle: a function is never rooted in handlers/gcp
-    source.write_text(SHIMS["gcp"]["main.py"])
+def cloud() -> Iterator[GoogleCloud]:
+    with GoogleCloud() as made:
+        yield made
 
-    def started(target: str, *, signature: str = "http", **env: str) -> Function:
-        settings = {"OMNI_PROJECT": str(project), "OMNI_STATE_DIR": str(tmp_path / "state"), **KEYS, **env}
-        running.append(Function(target, source, settings, signature=signature, paths=[ROOT]))
+
+@pytest.fixture
+def start(project: Path, tmp_path: Path, cloud: GoogleCloud) -> Iterator[Start]:
+    running: list[Function] = []
+
+    def started(target: str, **env: str) -> Function:
+        settings = {"OMNI_PROJECT": str(project), **cloud.env, **env}
+        signature = "cloudevent" if target == "work" else "http"
+        running.append(Function(target, source(tmp_path), settings, signature=signature, paths=[ROOT]))
         return running[-1]
 
     yield started
@@ -41,13 +48,17 @@ def send(function: Function, name: str, **changed: Any) -> tuple[int, Any]:
     return response.status, json.loads(response.data) if response.data else None
 
 
+def lines(function: Function) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in function.log().splitlines() if line.startswith("{")]
+
+
 def test_http_asks(start: Start) -> None:
     ask = start("ask")
     status, answer = send(ask, "gcp_ask")
-    assert status == 200, answer
+    assert status == 200, (answer, ask.log())
     assert answer["rows"] == ANN_SEES
     status, answer = send(ask, "gcp_ask", body=json.dumps({"sql": JOIN}))
-    assert (status, answer["rows"]) == (200, [[1, "open"], [3, "closed"]])
+    assert (status, answer.get("rows")) == (200, [[1, "open"], [3, "closed"]]), (answer, ask.log())
     response = ask.request("GET", "/v1/tables/shop.orders", headers={"Authorization": "Bearer ann-key"})
     assert (response.status, response.headers["cache-control"]) == (200, "no-store")
 
@@ -69,15 +80,34 @@ def test_errors_have_their_shape_and_status(start: Start) -> None:
         assert (got, answer["error"]["code"]) == (status, code)
 
 
+IAM = "Bearer eyJhbGciOiJSUzI1NiJ9.eyJlbWFpbCI6ImFubkBleGFtcGxlLmNvbSJ9.SIGNATURE_REMOVED_BY_GOOGLE"
+
+
+def test_behind_iam_the_key_has_a_header_of_its_own(start: Start) -> None:
+    ask = start("ask")
+    both = {"Authorization": IAM, "X-Omni-Authorization": "Bearer ann-key"}
+    status, answer = send(ask, "gcp_ask", headers=both)
+    assert (status, answer.get("rows")) == (200, ANN_SEES)
+    for headers in ({"Authorization": IAM}, {**both, "X-Omni-Authorization": "Bearer nope"}):
+        status, answer = send(ask, "gcp_ask", headers=headers)
+        assert (status, answer["error"]["code"]) == (401, "UNAUTHENTICATED"), "a token that anybody can write"
+
+
 def test_cloud_schedulers_call_fires_once_however_often_it_comes(start: Start, receiver: Receiver) -> None:
     watch = start("watch")
     status, first = send(watch, "gcp_cloud_scheduler")
-    assert status == 200, first
+    assert status == 200, (first, watch.log())
     assert (first["outcome"], first["delivered"]) == ("ALERT", 1)
     assert first["slot"].startswith("2026-01-31T09:00:00"), "the slot is the scheduler's header"
     status, _ = send(watch, "gcp_cloud_scheduler")
     assert status == 200
     assert len(receiver.got) == 1
+
+
+def test_another_instance_knows_what_the_first_did(start: Start, receiver: Receiver) -> None:
+    assert send(start("watch"), "gcp_cloud_scheduler")[0] == 200
+    assert send(start("watch"), "gcp_cloud_scheduler")[0] == 200
+    assert len(receiver.got) == 1, "the state is in Firestore and not in an instance"
 
 
 def test_watch_says_what_is_wrong_with_a_call(start: Start) -> None:
@@ -96,24 +126,66 @@ def test_a_cold_start_that_fails_answers_and_logs_why(start: Start, project: Pat
     assert (status, answer["error"]["code"]) == (500, "CONFIG_INVALID")
     status, answer = send(start("watch"), "gcp_cloud_scheduler")
     assert (status, answer["error"]["code"]) == (500, "CONFIG_INVALID"), "a scheduler tries 5xx again"
-    lines = [json.loads(line) for line in ask.log().splitlines() if line.startswith("{")]
-    assert any(line["severity"] == "ERROR" and "sourcse" in line["message"] for line in lines)
+    (line,) = [one for one in lines(ask) if one["severity"] == "ERROR" and "sourcse" in one["message"]]
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    assert line["logging.googleapis.com/trace"] == f"projects/{PROJECT}/traces/{trace}"
 
 
-def test_jobs_go_back_to_their_topic(start: Start) -> None:
-    work = start("work", signature="cloudevent")
-    status, _ = send_event(work)
-    assert status == 500
-    assert "Jobs are not there yet" in work.log()
+def test_a_missing_permission_is_named(start: Start, cloud: GoogleCloud) -> None:
+    cloud.fakes.refuse["AccessSecretVersion"] = [Refuse(Code.PERMISSION_DENIED)] * 9
+    ask = start("ask")
+    _, answer = send(ask, "gcp_ask")
+    told = json.dumps(answer) + ask.log()
+    assert "secretmanager.versions.access" in told
+    assert "s3cret" not in told, "Google's own text stays out of it"
 
 
-def send_event(function: Function) -> tuple[int, bytes]:
+# ── work ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def asked(ask: Function) -> str:
+    status, job = send(ask, "gcp_ask", body=json.dumps({"sql": JOIN, "mode": "async"}))
+    assert status == 202, (job, ask.log())
+    return str(job["job_id"])
+
+
+def polled(ask: Function, job: str, wanted: str) -> None:
+    end = time.monotonic() + 60
+    while True:
+        response = ask.request("GET", f"/v1/jobs/{job}", headers={"Authorization": "Bearer ann-key"})
+        state = json.loads(response.data)["state"]
+        if state == wanted:
+            return
+        assert time.monotonic() < end, state
+        time.sleep(0.1)
+
+
+def test_a_question_is_pushed_to_work_and_fetched_by_who_asked(start: Start, cloud: GoogleCloud) -> None:
+    ask, work = start("ask"), start("work")
+    cloud.push_to(f"http://127.0.0.1:{work.port}/")
+    job = asked(ask)
+    polled(ask, job, "DONE")
+    result = f"/v1/jobs/{job}/result"
+    response = ask.request("GET", result, headers={"Authorization": "Bearer ann-key"})
+    assert json.loads(response.data)["rows"] == [[1, "open"], [3, "closed"]]
+    assert ask.request("GET", result, headers={"Authorization": "Bearer ops-key"}).status == 404
+
+
+def test_a_message_that_is_no_job_ends_among_the_dead_letters(start: Start, cloud: GoogleCloud) -> None:
+    work = start("work")
+    letters = cloud.push_to(f"http://127.0.0.1:{work.port}/")
+    cloud.publisher.publish(topic=cloud.topic, messages=[{"data": b"no json"}])
+    (message,) = cloud.take(letters, 60)
+    assert bytes(message.message.data) == b"no json"
+    assert any("not JSON" in line["message"] for line in lines(work))
+
+
+def test_an_event_of_eventarc_is_taken_and_its_attempt_logged(start: Start, cloud: GoogleCloud) -> None:
+    work = start("work")
     recorded = event("gcp_pubsub")
-    response = function.request("POST", "/", body=recorded["body"].encode(), headers=recorded["headers"])
-    return response.status, response.data
-
-
-def test_a_state_that_will_be_lost_is_warned_about(start: Start, tmp_path: Path) -> None:
-    ask = start("ask", OMNI_STATE_DIR="", TMPDIR=str(tmp_path))
-    send(ask, "gcp_ask")
-    assert "OMNI_STATE_DIR" in ask.log()
+    body = {**json.loads(recorded["body"]), "deliveryAttempt": 3}
+    response = work.request("POST", "/", body=json.dumps(body).encode(), headers=recorded["headers"])
+    assert response.status == 500, "its job is not there"
+    assert any("for the 3. time" in line["message"] for line in lines(work))
+    for odd in ({}, {"message": "x"}, {"message": {"data": "%%"}}):
+        assert work.request("POST", "/", body=json.dumps(odd).encode(), headers=recorded["headers"]).status == 500
