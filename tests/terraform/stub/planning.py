@@ -151,7 +151,9 @@ def _text(name: str, who: About) -> str:
         return "2026-01-01T00:00:00Z"
     if name in ("url", "uri") or name.endswith(("_url", "_uri", "endpoint")):
         return f"https://{who.name}.stub.invalid/"
-    return {"id": who.name, "project": PROJECT, "version": "1"}.get(name, f"stub-{name}-{who.name}")
+    return {"id": who.name, "region": who.region, "project": PROJECT, "version": "1"}.get(
+        name, f"stub-{name}-{who.name}"
+    )
 
 
 # ── state ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -89,7 +89,11 @@ class Provider:
         made, config = pb.ReadDataSource.Response(), decode(asked.config)
         block = self._pack.block(DATA, asked.type_name)
         try:
-            values = {**plan(block, config, config, None), **data.read(asked.type_name, config, self._config)}
+            known = data.read(asked.type_name, config, self._config)
+            values = {
+                **plan(block, config, config, None),
+                **{k: v for k, v in known.items() if k in block["attributes"]},
+            }
         except (ValueError, OSError) as failed:
             made.diagnostics.append(error(f"reading {asked.type_name}", str(failed)))
             return made

@@ -18,7 +18,7 @@ TYPES = Path(__file__).with_name("types.txt")
 BINDINGS = (
     "cdktf-cdktf-provider-aws==20.1.0", "cdktn-provider-aws==25.8.1",
     "cdktn-provider-google==19.0.0", "cdktn-provider-google==21.1.0",
-    "cdktn-provider-azurerm==14.25.0", "cdktn-provider-azurerm==18.9.0",
+    "cdktn-provider-azurerm==18.0.0", "cdktn-provider-azurerm==18.9.0",
     "cdktn-provider-azapi==1.0.0", "cdktn-provider-archive==14.0.1",
     "cdktn-provider-random==15.0.1", "cdktn-provider-time==14.0.2",
 )  # fmt: skip

@@ -2,7 +2,7 @@
 terraform {
   required_version = ">= 1.9"
   required_providers {
-    azurerm = { source = "hashicorp/azurerm", version = ">= 4.60, < 6" }
+    azurerm = { source = "hashicorp/azurerm", version = ">= 5.0, < 6" }
   }
 }
 

@@ -1,0 +1,4 @@
+variable "manifest" {
+  description = "Path of deployment.json, from `omni bundle aws --parts`."
+  type        = string
+}

@@ -1,0 +1,271 @@
+"""What the module makes of a deployment, with the real terraform at both ends of the provider range."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.query.job import Jobs
+from core.settings import PREFIX, Settings
+from handlers.azure.clients import vault_name
+from handlers.azure.objects import blob_name
+from handlers.azure.queue import queue_name
+from handlers.azure.scheduler import LogicApps, _schedule, definition, workflow_name
+from tests.runtimes.azure_arm import wrong_workflow
+from tests.terraform.azure.conftest import ALERTS, write_manifest
+from tests.terraform.binary import terraform
+from tests.terraform.harness import MODULES, Module
+
+State = dict[str, dict[str, Any]]
+BOTH = pytest.mark.parametrize("end", ["old", "new"])
+
+
+def test_the_files_are_formatted() -> None:
+    command = [terraform(), "fmt", "-check", "-recursive", "-no-color", str(MODULES / "azure")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@BOTH
+@pytest.mark.parametrize("where", ["", "examples/minimal", "examples/complete"])
+def test_it_is_valid(once: Callable[..., Module], end: str, where: str) -> None:
+    once("azure", end).validate(where)
+
+
+@BOTH
+def test_it_applies_plans_nothing_more_and_is_destroyed(
+    module: Callable[..., Module], good: dict[str, Any], end: str
+) -> None:
+    ours = module("azure", end)
+    ours.apply(good)
+    assert ours.plan(good).actions() == {}
+    assert ours.destroy().resources() == {}
+
+
+@BOTH
+def test_its_own_tests_pass(once: Callable[..., Module], end: str) -> None:
+    told = once("azure", end).test()
+    assert "0 failed" in told
+
+
+@pytest.fixture(scope="module")
+def applied(once: Callable[..., Module], good: dict[str, Any]) -> State:
+    return once("azure").apply(good).resources()
+
+
+@pytest.fixture(scope="module")
+def outputs(once: Callable[..., Module], good: dict[str, Any]) -> dict[str, Any]:
+    return once("azure").apply(good).outputs()
+
+
+def app(state: State, name: str = "stable") -> dict[str, Any]:
+    return state[f'azurerm_function_app_flex_consumption.this["{name}"]']
+
+
+# ── the functions ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_every_omni_variable_is_a_field_of_settings(applied: State, outputs: dict[str, Any]) -> None:
+    known = {PREFIX + f.name.upper() for f in fields(Settings)}
+    for given in (app(applied)["app_settings"], outputs["environment"]):
+        ours = {name: value for name, value in given.items() if name.startswith(PREFIX)}
+        assert set(ours) <= known
+        Settings.from_env(ours)
+    needed = {"STORE_TABLE", "SECRET_PREFIX", "OBJECTS", "QUEUE", "KEY", "DEPLOYMENT", "REGION", "PROJECT_OBJECT",
+              "JOB_TTL_S", "LOG_LEVEL", "TRACING", "MEMORY_LIMIT"}  # fmt: skip
+    assert {n for n in app(applied)["app_settings"] if n.startswith(PREFIX)} == {PREFIX + n for n in needed}
+
+
+def test_the_trigger_listens_where_jobs_are_sent(applied: State) -> None:
+    from handlers.azure.function_app import CONNECTION
+
+    settings = app(applied)["app_settings"]
+    jobs = applied['azurerm_storage_queue.jobs["stable"]']["name"]
+    assert queue_name(settings["OMNI_QUEUE"]) == jobs
+    assert settings["OMNI_QUEUE"] == settings[f"{CONNECTION}__queueServiceUri"] + jobs
+    assert settings[f"{CONNECTION}__credential"] == "managedidentity"
+    assert applied['azurerm_storage_queue.poison["stable"]']["name"] == f"{jobs}-poison", "where the host puts them"
+
+
+def test_the_project_lies_where_the_function_looks(applied: State) -> None:
+    blob = applied['azurerm_storage_blob.project["stable"]']
+    assert app(applied)["app_settings"]["OMNI_PROJECT_OBJECT"] == blob["name"]
+    assert blob_name(blob["name"]) == blob["name"], "the adapter writes that name as it is"
+
+
+def test_a_changed_project_leaves_the_code_alone(
+    module: Callable[..., Module], good: dict[str, Any], tmp_path: Path
+) -> None:
+    ours = module("azure")
+    before = ours.apply(good)
+    folder = tmp_path / "next"
+    manifest = json.loads(Path(good["manifest"]).read_text())
+    changed = json.loads(write_manifest(folder).read_text())
+    (folder / manifest["code"]["file"]).write_bytes((Path(good["manifest"]).parent / manifest["code"]["file"]).read_bytes())
+    (folder / "deployment.json").write_text(json.dumps({**changed, "code": manifest["code"]}))
+    plan = ours.plan({**good, "manifest": str(folder / "deployment.json")})
+    assert set(plan.actions()) <= {
+        'azurerm_storage_blob.project["stable"]', 'azurerm_function_app_flex_consumption.this["stable"]',
+    }  # fmt: skip
+    after = app(plan.resources())
+    assert Path(after["zip_deploy_file"]).name == Path(app(before.resources())["zip_deploy_file"]).name
+    assert after["app_settings"]["OMNI_PROJECT_OBJECT"] == f"projects/{changed['project']['file']}"
+
+
+def test_answers_of_jobs_are_removed_after_they_expired(applied: State) -> None:
+    (rule,) = applied["azurerm_storage_management_policy.data"]["rule"]
+    (prefix,) = rule["filters"][0]["prefix_match"]
+    source = Path(Jobs.__init__.__code__.co_filename).read_text()
+    assert 'f"job/{' in source, "what jobs name their answers"
+    assert prefix == "objects/job/"
+    assert rule["actions"][0]["base_blob"][0]["delete_after_days_since_modification_greater_than"] == 2
+
+
+def test_the_host_gives_a_function_the_time_that_the_project_asks_for(applied: State) -> None:
+    assert app(applied)["app_settings"]["AzureFunctionsJobHost__functionTimeout"] == "00:02:10"
+
+
+def test_secrets_have_the_names_that_the_adapter_asks_for(outputs: dict[str, Any]) -> None:
+    assert outputs["secrets"] == {name: vault_name(name) for name in ("Ann.Key-2", "ann_key", "ops_key")}
+
+
+# ── timers ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def workflow(state: State, name: str) -> dict[str, Any]:
+    """What Terraform would leave at Azure: the workflow with its trigger and actions."""
+    one = state[f'azurerm_logic_app_workflow.timer["{name}"]']
+    mine = {
+        kind: {
+            part["name"]: json.loads(part["body"])
+            for address, part in state.items()
+            if address.startswith(f"azurerm_logic_app_{kind}_custom.") and address.endswith(f'["{name}"]')
+        }
+        for kind in ("trigger", "action")
+    }
+    body = {"$schema": "x", "contentVersion": "1.0.0.0", "parameters": {}, "triggers": mine["trigger"],
+            "actions": mine["action"], "outputs": {}}  # fmt: skip
+    return {**one, "properties": {"definition": body}}
+
+
+@pytest.mark.parametrize("name", [*ALERTS, "sweep"])
+def test_a_timer_is_what_omni_schedule_would_write(applied: State, outputs: dict[str, Any], name: str) -> None:
+    made = workflow(applied, name)
+    settings = Settings.from_env({**outputs["environment"]})
+    given = _schedule({**made, "name": made["name"]}, "omnisentinel")
+    assert given is not None
+    assert given.name == name
+    assert made["name"] == workflow_name("omnisentinel", name) == outputs["timers"][name]
+    recurrence = made["properties"]["definition"]["triggers"]["schedule"]["recurrence"]
+    ours = definition(recurrence, given.payload, settings)
+    theirs = made["properties"]["definition"]
+    assert {k: theirs[k] for k in ("triggers", "actions")} == {k: ours[k] for k in ("triggers", "actions")}
+    assert wrong_workflow(made["name"], made) == ""
+    assert LogicApps is not None
+
+
+def test_a_recurrence_that_is_missing_is_told_with_the_alerts_name(
+    module: Callable[..., Module], good: dict[str, Any], tmp_path: Path
+) -> None:
+    from tests.terraform.harness import Mistake
+
+    manifest = json.loads(Path(good["manifest"]).read_text())
+    del manifest["timers"]["low-stock"]["native"]["recurrence"]
+    path = write_manifest(tmp_path / "azure", timers=manifest["timers"])
+    told = Mistake("no recurrence", variables={"manifest": str(path)}, says="the timer low-stock", at="plan")
+    module("azure").reject(told, good)
+
+
+# ── a canary ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@BOTH
+def test_a_canary_goes_first_in_some_runs_and_the_known_version_always(
+    module: Callable[..., Module], good: dict[str, Any], tmp_path: Path, end: str
+) -> None:
+    canary = write_manifest(tmp_path / "canary")
+    state = module("azure", end).apply({**good, "canary": {"manifest": str(canary)}}).resources()
+    actions = workflow(state, "low-stock")["properties"]["definition"]["actions"]
+    first = actions["canary"]
+    assert first["expression"] == {"and": [{"less": ["@rand(0,100)", 5]}]}
+    hosts = [app(state, name)["default_hostname"] for name in ("canary", "stable")]
+    assert hosts[0] in first["actions"]["canary_watch"]["inputs"]["uri"]
+    assert first["actions"]["canary_watch"]["limit"] == {"timeout": "PT60S"}
+    assert actions["key"]["runAfter"] == {"canary": ["Succeeded", "Failed", "TimedOut", "Skipped"]}
+    assert hosts[1] in actions["watch"]["inputs"]["uri"]
+    assert wrong_workflow("x", workflow(state, "low-stock")) == ""
+    settings = [app(state, name)["app_settings"] for name in ("canary", "stable")]
+    assert settings[0]["OMNI_STORE_TABLE"] == settings[1]["OMNI_STORE_TABLE"], "one state: a slot is done once"
+    assert settings[0]["OMNI_QUEUE"] != settings[1]["OMNI_QUEUE"], "jobs are not the canary's"
+    assert settings[0]["OMNI_PROJECT_OBJECT"] != settings[1]["OMNI_PROJECT_OBJECT"]
+    assert 'azurerm_monitor_scheduled_query_rules_alert_v2.this["canary"]' in state
+
+
+# ── what is switched, and what is kept apart ─────────────────────────────────────────────────────────────────────
+
+
+def test_tracing_and_entra_are_off_until_asked_for(module: Callable[..., Module], good: dict[str, Any]) -> None:
+    ours = module("azure")
+    plain = ours.apply(good).resources()
+    assert not any(a.startswith("azurerm_application_insights") for a in plain)
+    assert app(plain)["auth_settings_v2"] == []
+    guid = "00000000-0000-0000-0000-000000000001"
+    full = ours.apply({**good, "tracing": True, "entra": {"client_id": guid, "tenant_id": guid}}).resources()
+    settings = app(full)["app_settings"]
+    assert settings["OMNI_TRACING"] == "true"
+    assert settings["APPLICATIONINSIGHTS_AUTHENTICATION_STRING"].startswith("Authorization=AAD;")
+    (auth,) = app(full)["auth_settings_v2"]
+    assert (auth["auth_enabled"], auth["unauthenticated_action"]) == (True, "AllowAnonymous")
+
+
+def test_two_deployments_in_one_subscription_do_not_meet(module: Callable[..., Module], good: dict[str, Any]) -> None:
+    def identifiers(name: str) -> set[str]:
+        state = module("azure").plan({**good, "name": name}).resources()
+        within_a_group = ("azurerm_storage_table", "azurerm_storage_container", "azurerm_storage_blob",
+                          "azurerm_key_vault_key", "azurerm_monitor_diagnostic", "azurerm_logic_app_a",
+                          "azurerm_logic_app_t", "azurerm_role_assignment")  # fmt: skip
+        return {f"{a.partition('.')[0]} {one['name']}" for a, one in state.items()
+                if one.get("name") and not a.startswith(within_a_group)}  # fmt: skip
+
+    one, two, three = identifiers("omni"), identifiers("omni-two"), identifiers("omnitwo")
+    assert len(one) > 15
+    assert not one & two
+    assert not two & three, "hyphens are taken out of storage accounts' names: the digest keeps them apart"
+
+
+@pytest.mark.parametrize("name", ["abc", "a" * 20, "a-b-c-d-e-f-g-h-i-j"])
+def test_names_fit_azures_rules(module: Callable[..., Module], good: dict[str, Any], name: str) -> None:
+    import re
+
+    state = module("azure").plan({**good, "name": name}).resources()
+    rules = {
+        "azurerm_storage_account": r"[a-z0-9]{3,24}", "azurerm_key_vault": r"[a-zA-Z](-?[a-zA-Z0-9]){2,23}",
+        "azurerm_function_app_flex_consumption": r"[a-z0-9][a-z0-9-]{0,58}[a-z0-9]",
+        "azurerm_logic_app_workflow": r"[A-Za-z0-9-]{1,43}", "azurerm_storage_queue": r"[a-z0-9](-?[a-z0-9]){2,62}",
+        "azurerm_log_analytics_workspace": r"[a-zA-Z0-9][a-zA-Z0-9-]{2,61}[a-zA-Z0-9]",
+    }  # fmt: skip
+    seen = set()
+    for address, one in state.items():
+        kind = address.partition(".")[0]
+        if kind in rules:
+            seen.add(kind)
+            assert re.fullmatch(rules[kind], one["name"]), (kind, one["name"])
+            assert kind != "azurerm_key_vault" or len(one["name"]) <= 24
+    assert seen == set(rules)
+
+
+def test_there_is_an_alarm_for_each_way_to_fail(applied: State) -> None:
+    alarms = {a.split('"')[1] for a in applied if a.startswith("azurerm_monitor_scheduled_query")}
+    assert alarms == {"errors", "poison", "timers", "sweeps"}
+    assert "azurerm_monitor_metric_alert.throttled" in applied
+    (group,) = [one for a, one in applied.items() if a.startswith("azurerm_monitor_action_group")]
+    assert [r["email_address"] for r in group["email_receiver"]] == ["oncall@example.com"]
+    sweeps = applied['azurerm_monitor_scheduled_query_rules_alert_v2.this["sweeps"]']["criteria"][0]
+    assert workflow_name("omnisentinel", "sweep") in sweeps["query"]
+    assert (sweeps["operator"], sweeps["threshold"]) == ("LessThan", 1)
