@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from core.alert import schedule, state
 from core.alert.deliver import Delivered, log_defect
-from core.alert.outbox import View
+from core.alert.outbox import Outbox, View
 from core.alert.slot import iso, parse
 from core.errors import Error, Internal, StateConflict
 from core.model import Rule
@@ -24,6 +25,7 @@ CATCH_UP = timedelta(days=1)
 """The latest missed slot is still run within this time; older ones are only recorded."""
 
 _MAX_MISSED = 1_000
+_READERS = 8
 
 
 def sweep(watcher: Watcher, rules: Sequence[Rule], now: datetime) -> dict[str, Any]:
@@ -36,9 +38,10 @@ def sweep(watcher: Watcher, rules: Sequence[Rule], now: datetime) -> dict[str, A
     watcher.register(rules)
     known = watcher.outbox.known()
     by_name = {rule.name: rule for rule in rules}
+    seen = _read(watcher.outbox, sorted(known))
     for name, since in sorted(known.items()):
         try:
-            _sweep_one(watcher, name, by_name.get(name), since, now, out)
+            _sweep_one(watcher, seen[name], by_name.get(name), since, now, out)
         except StateConflict:
             continue  # a run holds it and does what is due itself
         except Error as error:
@@ -50,10 +53,34 @@ def sweep(watcher: Watcher, rules: Sequence[Rule], now: datetime) -> dict[str, A
     return out
 
 
+def _read(outbox: Outbox, names: Sequence[str]) -> dict[str, View | Exception]:
+    """Every alert as it is, or why it cannot be read. Most have nothing to do, and a cloud's store answers each in
+    milliseconds: some threads take that out of each minute. What is done about a view fails where it is out of date."""
+    found: dict[str, View | Exception] = {}
+
+    def some(part: Sequence[str]) -> None:
+        for name in part:
+            try:
+                found[name] = outbox.read(name)
+            except Exception as error:  # noqa: BLE001 raised again where this alert has its turn
+                found[name] = error
+
+    parts = [names[start::_READERS] for start in range(_READERS)] if len(names) > 2 * _READERS else [names]
+    others = [Thread(target=some, args=(part,), daemon=True) for part in parts[1:]]
+    for thread in others:
+        thread.start()
+    some(parts[0])
+    for thread in others:
+        thread.join()
+    return found
+
+
 def _sweep_one(
-    watcher: Watcher, name: str, rule: Rule | None, since: datetime, now: datetime, out: dict[str, Any]
+    watcher: Watcher, seen: View | Exception, rule: Rule | None, since: datetime, now: datetime, out: dict[str, Any]
 ) -> None:
-    view = watcher.outbox.read(name)
+    if isinstance(seen, Exception):
+        raise seen
+    view, name = seen, seen.name
     if watcher.delivery.is_due(view):
         out["drained"] += 1
         _count(out, watcher.drain(name))
@@ -61,19 +88,20 @@ def _sweep_one(
     elif view.lease is not None and view.lease.body["holder"] and not watcher.outbox.holder(view):
         watcher.outbox.claim(view, 0.0).release()
         view = watcher.outbox.read(name)
-    if rule is not None and rule.enabled and rule.schedule and not watcher.outbox.holder(view):
-        _catch_up(watcher, rule, since, view, now, out)
+    scheduled = rule is not None and rule.enabled and rule.schedule and not watcher.outbox.holder(view)
+    if rule is not None and scheduled and _catch_up(watcher, rule, since, view, now, out):
         view = watcher.outbox.read(name)
     out["owed"] += len(view.owed())
 
 
-def _catch_up(watcher: Watcher, rule: Rule, since: datetime, view: View, now: datetime, out: dict[str, Any]) -> None:
-    """Run the latest slot that nobody ran, if it is recent; record and tell the ones before it as missed."""
+def _catch_up(watcher: Watcher, rule: Rule, since: datetime, view: View, now: datetime, out: dict[str, Any]) -> bool:
+    """Run the latest slot that nobody ran, if it is recent; record and tell the ones before it as missed. Whether
+    there was anything to do."""
     assert rule.schedule is not None
     due = schedule.previous_at_or_before(rule.schedule, rule.timezone, now - GRACE)
     done = _done_until(view, since)
     if due is None or due <= done:
-        return
+        return False
     recent = now - due <= CATCH_UP
     skipped = list(islice(schedule.between(rule.schedule, rule.timezone, done, due), _MAX_MISSED))
     if not recent:
@@ -84,6 +112,7 @@ def _catch_up(watcher: Watcher, rule: Rule, since: datetime, view: View, now: da
     if recent:
         _count(out, watcher.run(rule, due))
         out["ran"].append(rule.name)
+    return True
 
 
 def _count(out: dict[str, Any], done: Mapping[str, Any]) -> None:
