@@ -18,8 +18,10 @@ def _level() -> int:
     return logging.getLevelNamesMapping().get(os.environ.get("OMNI_LOG_LEVEL", "").upper(), logging.INFO)
 
 
-_logger = Logger(service="omnisentinel", level=_level())
-_metrics = Metrics(namespace="OmniSentinel", service="omnisentinel")
+_deployment = os.environ.get("OMNI_DEPLOYMENT") or "omnisentinel"
+"""The metrics' ``service``: an account can hold several deployments, and each has alarms of its own."""
+_logger = Logger(service=_deployment, level=_level())
+_metrics = Metrics(namespace="OmniSentinel", service=_deployment)
 for _name in ("core", "handlers"):  # our own loggers write through the same formatter, and not twice
     _own = logging.getLogger(_name)
     _own.handlers[:] = [_logger.registered_handler]
@@ -63,5 +65,5 @@ def _segment(name: str) -> Iterator[None]:
         return
     from aws_lambda_powertools import Tracer  # 190 ms of import: only where tracing is on
 
-    with Tracer(service="omnisentinel").provider.in_subsegment(f"## {name}"):
+    with Tracer(service=_deployment).provider.in_subsegment(f"## {name}"):
         yield

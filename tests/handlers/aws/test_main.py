@@ -213,12 +213,12 @@ def test_an_overlapping_run_is_a_quiet_success(start: Start, account: dict[str, 
 
 
 def test_a_sweep_runs(start: Start) -> None:
-    watch = start("watch")
+    watch = start("watch", OMNI_DEPLOYMENT="omni-b")
     result = watch.invoke({"sweep": True})
     assert result.error is None
     assert result.payload["errors"] == []
     (emf,) = [json.loads(line) for line in watch.log().splitlines() if '"_aws"' in line]
-    assert emf["Swept"] == [1.0]
+    assert (emf["Swept"], emf["service"], emf["function"]) == ([1.0], "omni-b", "watch")
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
-"""The checks that a schema cannot say and a provider makes: computed arguments, values, and arguments that exclude
-each other."""
+"""The checks that a schema cannot say and a provider makes: computed arguments, required ones that are null, values,
+and arguments that exclude each other."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ Path = tuple[str | int, ...]
 
 def check(block: Mapping[str, Any], rules: Mapping[str, Any], config: Mapping[str, Any]) -> list[Any]:
     """Diagnostics for one resource's configuration."""
-    return [*_computed(block, config, ()), *_values(rules, config), *_together(rules, config)]
+    return [*_flags(block, config, ()), *_values(rules, config), *_together(rules, config)]
 
 
-def _computed(block: Mapping[str, Any], config: Mapping[str, Any], at: Path) -> Iterator[Any]:
+def _flags(block: Mapping[str, Any], config: Mapping[str, Any], at: Path) -> Iterator[Any]:
     for name, one in block.get("attributes", {}).items():
         settable = one.get("optional") or one.get("required")
         if not settable and config.get(name) is not None:
             yield error("Value for unconfigurable attribute",
                         f'Can\'t configure a value for "{name}": the provider decides it.', (*at, name))  # fmt: skip
+        if one.get("required") and config.get(name) is None:
+            yield error("Missing required argument", f'The argument "{name}" is required, but it is null.', (*at, name))
     for name, one in block.get("block_types", {}).items():
         for i, inner in enumerate(_instances(one["nesting_mode"], config.get(name))):
             step: Path = (*at, name, i) if one["nesting_mode"] == "list" else (*at, name)
-            yield from _computed(one["block"], inner, step)
+            yield from _flags(one["block"], inner, step)
 
 
 def _instances(nesting: str, value: Any) -> list[Any]:

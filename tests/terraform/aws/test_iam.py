@@ -1,0 +1,157 @@
+"""The roles' policies against the calls that the adapters really make, recorded while the contract suite runs.
+
+What a function's role allows beyond its own calls is named here, each with the service that calls in its name.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tests.contract import (
+    aws,
+    platform_aws_ministack,
+    test_keys,
+    test_objects,
+    test_queue,
+    test_scheduler,
+    test_secrets,
+    test_store,
+)
+from tests.terraform.harness import Values
+
+SUITE = {
+    "keys": test_keys, "objects": test_objects, "queue": test_queue, "schedulers": test_scheduler,
+    "secrets": test_secrets, "store": test_store,
+}  # fmt: skip
+USES = {
+    "ask": {"store", "secrets", "queue", "objects.get"},
+    "watch": {"store", "secrets", "queue"},
+    "work": {"store", "secrets", "objects.put"},
+}
+"""The ports that each function uses: ask submits jobs and fetches their answers, watch's sweep sends forgotten jobs
+again, work stores answers. Timers are made by who deploys, tenants' data keys by no function yet."""
+
+KEY_OF_DYNAMODB = {
+    "kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncryptFrom",
+    "kms:ReEncryptTo",
+}  # fmt: skip
+IN_ITS_NAME = {
+    "ask": {"s3:ListBucket": "S3 tells a missing object from a forbidden one only to who may list"},
+    "watch": {},
+    "work": dict.fromkeys(
+        ("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"), "Lambda polls the queue with the role"
+    ),
+}
+EVERYWHERE = {
+    **dict.fromkeys(("logs:CreateLogStream", "logs:PutLogEvents"), "Lambda writes the logs"),
+    **dict.fromkeys(KEY_OF_DYNAMODB, "DynamoDB, S3, SQS and Secrets Manager use the key; DynamoDB's own list"),
+    **dict.fromkeys(("xray:PutTelemetryRecords", "xray:PutTraceSegments"), "with tracing: X-Ray's agent in Lambda"),
+    **dict.fromkeys(
+        ("ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface",
+         "ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets", "ec2:UnassignPrivateIpAddresses"),
+        "with a VPC: Lambda's network interfaces",
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def calls(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+    """Port -> IAM actions, from running every test of the contract suite that needs the port and nothing else."""
+    aws.CALLS.clear()
+    for port, tests in SUITE.items():
+        for test in _of_port(tests, port):
+            with getattr(platform_aws_ministack, port)(tmp_path_factory.mktemp(port)) as made:
+                try:
+                    test(**{port: made})
+                except (AssertionError, pytest.fail.Exception):
+                    assert test.__name__ in platform_aws_ministack.WRONG
+    found = dict(aws.CALLS)
+    found["objects.get"] = {"s3:GetObject"} & found["objects"]
+    found["objects.put"] = {action for action in found["objects"] if action.startswith("s3:PutObject")}
+    return found
+
+
+def _of_port(tests: ModuleType, port: str) -> Iterator[Callable[..., Any]]:
+    for name, test in inspect.getmembers(tests, inspect.isfunction):
+        if name.startswith("test_") and list(inspect.signature(test).parameters) == [port]:
+            yield test
+
+
+def policies(state: Values, role: str) -> list[dict[str, Any]]:
+    """The statements of a role's inline policy."""
+    found = state.resources("aws_iam_role_policy")[f"aws_iam_role_policy.{role}"]["policy"]
+    return list(json.loads(found)["Statement"])
+
+
+def listed(value: Any) -> set[str]:
+    return {value} if isinstance(value, str) else set(value)
+
+
+def actions(statements: list[dict[str, Any]]) -> set[str]:
+    return {action for one in statements for action in listed(one["Action"])}
+
+
+def test_what_was_recorded_is_what_we_think_we_call(calls: dict[str, set[str]]) -> None:
+    assert calls["store"] == {"dynamodb:GetItem", "dynamodb:Query", "dynamodb:PutItem", "dynamodb:DeleteItem"}
+    assert calls["secrets"] == {"secretsmanager:GetSecretValue"}
+    assert calls["objects"] == {"s3:GetObject", "s3:PutObject", "s3:PutObjectTagging", "s3:DeleteObject"}
+    assert calls["queue"] == {"sqs:SendMessage"}
+    assert calls["keys"] == {"kms:Encrypt", "kms:Decrypt"}
+    verbs = ("CreateSchedule", "UpdateSchedule", "DeleteSchedule", "GetSchedule", "ListSchedules")
+    assert calls["scheduler"] == {f"scheduler:{verb}" for verb in verbs}
+
+
+@pytest.mark.parametrize("function", sorted(USES))
+def test_a_role_allows_what_its_function_calls_and_no_more(
+    applied: Values, calls: dict[str, set[str]], function: str
+) -> None:
+    needed = set().union(*(calls[port] for port in USES[function]))
+    allowed = actions(policies(applied, f'function["{function}"]'))
+    assert needed - allowed == set(), "a call that would be refused"
+    assert allowed - needed - set(IN_ITS_NAME[function]) - set(EVERYWHERE) == set(), "a right that nothing uses"
+
+
+def test_no_role_has_a_wildcard_action_or_a_needless_wildcard_resource(applied: Values) -> None:
+    seen = 0
+    for address in applied.resources("aws_iam_role_policy"):
+        for one in policies(applied, address.removeprefix("aws_iam_role_policy.")):
+            seen += 1
+            assert one["Effect"] == "Allow"
+            assert not [action for action in listed(one["Action"]) if "*" in action], address
+            if "*" in listed(one["Resource"]):
+                assert one["Sid"] in ("Tracing", "NetworkInterfaces", "Alarms"), (address, one["Sid"])
+    assert seen > 20
+
+
+def test_the_key_is_used_through_services_only(applied: Values) -> None:
+    for address in applied.resources("aws_iam_role_policy"):
+        for one in policies(applied, address.removeprefix("aws_iam_role_policy.")):
+            if any(action.startswith("kms:") for action in listed(one["Action"])):
+                assert "kms:ViaService" in one["Condition"]["StringEquals"], address
+
+
+def test_only_the_projects_secrets_can_be_read(applied: Values) -> None:
+    (secrets,) = [one for one in policies(applied, 'function["watch"]') if one["Sid"] == "Secrets"]
+    assert listed(secrets["Resource"]) == {
+        f"arn:aws:secretsmanager:eu-central-1:123456789012:secret:omnisentinel/{name}-??????"
+        for name in ("ann_key", "hook_key")
+    }
+
+
+def test_the_timers_may_call_watch_and_nothing_else(applied: Values) -> None:
+    statements = policies(applied, "timers")
+    assert actions(statements) == {"lambda:InvokeFunction", "sqs:SendMessage", "kms:Decrypt", "kms:GenerateDataKey"}
+    (invoke,) = [one for one in statements if "lambda:InvokeFunction" in listed(one["Action"])]
+    assert invoke["Resource"] == applied.resources("aws_lambda_alias")['aws_lambda_alias.canary["watch"]']["arn"]
+
+
+def test_the_docs_name_what_a_deployer_of_timers_needs(calls: dict[str, set[str]]) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "aws.md").read_text("utf-8")
+    assert [action for action in sorted(calls["scheduler"]) if action not in text] == []
