@@ -45,10 +45,10 @@ def _forward(there: Deployment, options: argparse.Namespace) -> int:
 def _rollback(there: Deployment, options: argparse.Namespace) -> int:
     manifest = there.previous()
     _note(f"Going back to {', '.join(_files(manifest))}")
-    return _carry_out(there, manifest, options)
+    return _carry_out(there, manifest, options, back=True)
 
 
-def _carry_out(there: Deployment, manifest: Path, options: argparse.Namespace) -> int:
+def _carry_out(there: Deployment, manifest: Path, options: argparse.Namespace, *, back: bool = False) -> int:
     from infra.deploy.canary import follow
 
     found = there.plan(manifest, _calls_per_hour(options, manifest))
@@ -63,7 +63,7 @@ def _carry_out(there: Deployment, manifest: Path, options: argparse.Namespace) -
     if not wants_json(options):
         _show(found, options)
     outputs = there.apply(manifest) if not found.empty else there.terraform.outputs()
-    followed = follow(there.cloud, outputs, _note)
+    followed = follow(there.cloud, outputs, _note, at_once=back)  # who goes back does not want to wait
     if wants_json(options):
         print_json({**found.to_dict(), "outputs": outputs, "canary": followed})
     else:
@@ -75,15 +75,18 @@ def _carry_out(there: Deployment, manifest: Path, options: argparse.Namespace) -
 
 def _status(there: Deployment, options: argparse.Namespace) -> int:
     """What was deployed from here, what Terraform knows, and whether the project has changed since."""
+    from infra.deploy.canary import progress
+
     kept = there.history()
     outputs = there.terraform.outputs() if any(there.folder.glob("*.tf")) else {}
+    canary = progress(there.cloud, outputs)
     project = load_project(options).digest
     last = kept[-1][1] if kept else None
     deployed = last["project"]["digest"] if last else None
     if wants_json(options):
         print_json({
             "cloud": there.cloud, "project": project, "deployed": deployed, "in_step": deployed == project,
-            "outputs": outputs,
+            "outputs": outputs, "canary": canary,
             "history": [{"at": at, "code": m["code"]["file"], "project": m["project"]["digest"]} for at, m in kept],
         })  # fmt: skip
         return 0
@@ -95,8 +98,13 @@ def _status(there: Deployment, options: argparse.Namespace) -> int:
     print_rows(
         ["at", "code", "project"], [[at, m["code"]["file"], m["project"]["digest"][:12]] for at, m in kept[-10:]]
     )
+    for name, one in (canary or {}).items():
+        shares = "".join(f", {share:.0%} to version {version}" for version, share in one["weights"].items())
+        state = f" ({one['status']}{': ' + one['why'] if one.get('why') else ''})" if one.get("status") else ""
+        say(f"{name}: calls go to version {one['live']}{shares}; newest {one['newest']}{state}")
     for name, value in outputs.items():
-        say(f"{name} = {value}")
+        if name != "canary":
+            say(f"{name} = {value}")
     return 0
 
 

@@ -160,6 +160,13 @@ def _variable(found: re.Match[str], plain: str, _log: Path) -> Error:
     return ConfigInvalid(f"Variable {name[1] if name else '?'}: {text}", key=name[1] if name else None)
 
 
+def _unset(_found: re.Match[str], plain: str, _log: Path) -> Error:
+    names = list(dict.fromkeys(re.findall(r'variable "([^"]+)"', plain)))
+    return ConfigInvalid(
+        f"Set {', '.join(names)} in terraform.tfvars, beside the root module's main.tf.", key="terraform.tfvars"
+    )
+
+
 _MEANINGS = (
     (r"Error acquiring the state lock", _locked),
     (r"is not authorized to perform: (?P<action>[\w:.-]+)", _denied),
@@ -178,6 +185,10 @@ _MEANINGS = (
         ),
     ),
     (r"Error: Invalid value for variable", _variable),
+    (
+        r"No value for required variable",
+        _unset,
+    ),
     (
         r"Saved plan is stale",
         lambda _f, _p, _l: StateConflict("The state has changed since the plan was made. Plan again."),
