@@ -27,7 +27,7 @@ NETWORK: Mapping[str, Any] = {
 }
 """Keyword arguments of every client; seconds."""
 STORAGE: Mapping[str, Any] = {**NETWORK, "initial_backoff": 0.2, "increment_base": 1.5, "random_jitter_range": 0.2}
-"""The clients of blobs and queues have a backoff of their own, which would wait for 80 s before saying what is wrong."""
+"""The clients of blobs and queues have a backoff of their own, which waits for 80 s before saying what is wrong."""
 
 
 class Identity:

@@ -13,6 +13,9 @@ import azure.functions as func
 from handlers.azure import main
 from handlers.azure.queue import queue_name
 
+CONNECTION = "JobsStorage"
+"""The app settings that begin so say where the queue is and as whom it is read; the host keeps its own files apart."""
+
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 
 
@@ -30,7 +33,7 @@ def watch(req: func.HttpRequest) -> func.HttpResponse:
 
 @app.function_name("work")
 @app.queue_trigger(
-    arg_name="message", queue_name=queue_name(os.environ.get("OMNI_QUEUE", "")), connection="AzureWebJobsStorage"
+    arg_name="message", queue_name=queue_name(os.environ.get("OMNI_QUEUE", "")), connection=CONNECTION
 )
 def work(message: func.QueueMessage) -> None:
     main.work(message)

@@ -53,7 +53,7 @@ def test_the_functions_and_their_triggers(worker: Worker) -> None:
     assert set(found) == {"ask", "watch", "work"}
     assert (found["ask"]["route"], found["ask"]["authLevel"].lower()) == ("{*path}", "anonymous")
     assert (found["watch"]["route"], found["watch"]["authLevel"].lower()) == ("watch", "function")
-    assert found["work"]["connection"] == "AzureWebJobsStorage"
+    assert found["work"]["connection"] == "JobsStorage"
 
 
 def test_two_deployments_in_one_account_have_two_queues(tmp_path: Path, project: Path) -> None:

@@ -20,42 +20,101 @@ def wrong(name: str, file: str, right: str, instead: str, says: str) -> Mistake:
     return Mistake(name, file, right, instead, says=says)
 
 
-def given(name: str, says: str, **variables: Any) -> Mistake:
-    return Mistake(name, variables=variables, says=says, at="plan")
+def given(mistake: str, says: str, **variables: Any) -> Mistake:
+    return Mistake(mistake, variables=variables, says=says, at="plan")
 
 
 WRITTEN = [
     wrong("misspelt argument", "functions.tf", "maximum_instance_count =", "maximum_instances =", UNSUPPORTED),
     wrong("argument of another resource", "functions.tf", "instance_memory_in_mb  =", "memory_size  =", UNSUPPORTED),
-    wrong("misspelt block", "functions.tf", "  site_config {", "  site_configuration {", "Unsupported block|site_config"),
+    wrong(
+        "misspelt block", "functions.tf", "  site_config {", "  site_configuration {", "Unsupported block|site_config"
+    ),
     wrong("no required block", "storage.tf", "    filters {", "    filter {", "Unsupported block|filters"),
     wrong("no required argument", "functions.tf", '  runtime_name    = "python"\n', "", '"runtime_name" is required'),
-    wrong("argument that the older provider had", "storage.tf", "  storage_account_id = azurerm_storage_account.data.id\n}",
-          "  storage_account_name = azurerm_storage_account.data.name\n}", "storage_account"),  # fmt: skip
-    wrong("shared keys by a wrong type", "storage.tf", "shared_access_key_enabled        = false",
-          'shared_access_key_enabled        = "never"', "bool is required|a bool"),  # fmt: skip
+    wrong(
+        "argument that the older provider had",
+        "storage.tf",
+        "  storage_account_id = azurerm_storage_account.data.id\n}",
+        "  storage_account_name = azurerm_storage_account.data.name\n}",
+        "storage_account",
+    ),
+    wrong(
+        "shared keys by a wrong type",
+        "storage.tf",
+        "shared_access_key_enabled        = false",
+        'shared_access_key_enabled        = "never"',
+        "bool is required|a bool",
+    ),
     wrong("number as a word", "vault.tf", "key_size     = 3072", 'key_size     = "large"', "a number is required"),
     wrong("text for a list", "vault.tf", '["unwrapKey", "wrapKey"]', '"wrapKey"', "list of string required"),
-    wrong("attribute that does not exist", "functions.tf", "azurerm_user_assigned_identity.functions.client_id\n\n",
-          "azurerm_user_assigned_identity.functions.clientid\n\n", "Unsupported attribute"),  # fmt: skip
-    wrong("resource that is not declared", "identity.tf", "azurerm_key_vault.secrets.id, who", "azurerm_key_vault.main.id, who",
-          "undeclared resource"),  # fmt: skip
-    wrong("type that does not exist", "storage.tf", 'resource "azurerm_storage_queue" "poison"',
-          'resource "azurerm_queue" "poison"', "azurerm_queue"),  # fmt: skip
-    wrong("computed attribute set", "vault.tf", '  sku_name                   = "standard"\n',
-          '  sku_name = "standard"\n  vault_uri = "https://x"\n', "unconfigurable|decides"),  # fmt: skip
+    wrong(
+        "attribute that does not exist",
+        "functions.tf",
+        "azurerm_user_assigned_identity.functions.client_id\n\n",
+        "azurerm_user_assigned_identity.functions.clientid\n\n",
+        "Unsupported attribute",
+    ),
+    wrong(
+        "resource that is not declared",
+        "identity.tf",
+        "azurerm_key_vault.secrets.id, who",
+        "azurerm_key_vault.main.id, who",
+        "undeclared resource",
+    ),
+    wrong(
+        "type that does not exist",
+        "storage.tf",
+        'resource "azurerm_storage_queue" "poison"',
+        'resource "azurerm_queue" "poison"',
+        "azurerm_queue",
+    ),
+    wrong(
+        "computed attribute set",
+        "vault.tf",
+        '  sku_name                   = "standard"\n',
+        '  sku_name = "standard"\n  vault_uri = "https://x"\n',
+        "unconfigurable|decides",
+    ),
     wrong("local that is not there", "timers.tf", "local.host_key}?api", "local.hostkey}?api", "undeclared local"),
-    wrong("variable that is not there", "monitoring.tf", "var.log_daily_cap_gb\n  local", "var.log_cap\n  local",
-          "undeclared input variable"),  # fmt: skip
-    wrong("instance without its key", "timers.tf", 'azurerm_key_vault.host["stable"].vault_uri)[0]',
-          "azurerm_key_vault.host.vault_uri)[0]", "Unsupported attribute|for_each|specific key"),  # fmt: skip
-    wrong("block twice", "monitoring.tf", '  time_period {\n', '  time_period {\n    start_date = "x"\n  }\n\n  time_period {\n',
-          "No more than 1|Too many"),  # fmt: skip
-    wrong("function that does not exist", "main.tf", "dirname(var.manifest)", "folder(var.manifest)",
-          "no function named|Call to unknown function"),  # fmt: skip
-    wrong("a circle", "main.tf", "  name     = var.name\n", "  name     = azurerm_storage_account.data.name\n", "Cycle"),
-    wrong("output of nothing", "outputs.tf", "azurerm_key_vault.secrets.name", "azurerm_key_vault.secret.name",
-          "undeclared resource"),  # fmt: skip
+    wrong(
+        "variable that is not there",
+        "monitoring.tf",
+        "var.log_daily_cap_gb\n  local",
+        "var.log_cap\n  local",
+        "undeclared input variable",
+    ),
+    wrong(
+        "instance without its key",
+        "timers.tf",
+        'azurerm_key_vault.host["stable"].vault_uri)[0]',
+        "azurerm_key_vault.host.vault_uri)[0]",
+        "Unsupported attribute|for_each|specific key",
+    ),
+    wrong(
+        "block twice",
+        "monitoring.tf",
+        "  time_period {\n",
+        '  time_period {\n    start_date = "x"\n  }\n\n  time_period {\n',
+        "No more than 1|Too many",
+    ),
+    wrong(
+        "function that does not exist",
+        "main.tf",
+        "dirname(var.manifest)",
+        "folder(var.manifest)",
+        "no function named|Call to unknown function",
+    ),
+    wrong(
+        "a circle", "main.tf", "  name     = var.name\n", "  name     = azurerm_storage_account.data.name\n", "Cycle"
+    ),
+    wrong(
+        "output of nothing",
+        "outputs.tf",
+        "azurerm_key_vault.secrets.name",
+        "azurerm_key_vault.secret.name",
+        "undeclared resource",
+    ),
 ]
 GIVEN = [
     given("region that is none", "region has to be one of", region="West Europe"),
@@ -82,7 +141,7 @@ GIVEN = [
     given("tags of the module's own", "not beginning with omnisentinel", tags={"omnisentinel-x": "y"}),
     given("a budget of nothing", "at least 1", monthly_budget=0),
     given("a cap of nothing", "0.1 to 100", log_daily_cap_gb=0),
-    given("an unknown variable", "not expected here", memroy_mb=2048),
+    given("an unknown variable", "No argument or block type", memroy_mb=2048),
 ]
 
 
@@ -115,6 +174,10 @@ def test_a_zip_that_is_not_the_manifests_is_refused(
 
 
 @pytest.mark.parametrize("version", [">= 4.0, < 5.0", ">= 6.0"])
-def test_a_provider_outside_the_range_is_refused(module: Callable[..., Module], good: dict[str, Any], version: str) -> None:
-    mistake = wrong("version", "terraform.tf", ">= 5.0, < 6.0", version, "no available releases match|Failed to query|could not")
+def test_a_provider_outside_the_range_is_refused(
+    module: Callable[..., Module], good: dict[str, Any], version: str
+) -> None:
+    mistake = wrong(
+        "version", "terraform.tf", ">= 5.0, < 6.0", version, "no available releases match|Failed to query|could not"
+    )
     module("azure").reject(mistake, good)

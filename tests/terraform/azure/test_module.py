@@ -107,7 +107,9 @@ def test_a_changed_project_leaves_the_code_alone(
     folder = tmp_path / "next"
     manifest = json.loads(Path(good["manifest"]).read_text())
     changed = json.loads(write_manifest(folder).read_text())
-    (folder / manifest["code"]["file"]).write_bytes((Path(good["manifest"]).parent / manifest["code"]["file"]).read_bytes())
+    (folder / manifest["code"]["file"]).write_bytes(
+        (Path(good["manifest"]).parent / manifest["code"]["file"]).read_bytes()
+    )
     (folder / "deployment.json").write_text(json.dumps({**changed, "code": manifest["code"]}))
     plan = ours.plan({**good, "manifest": str(folder / "deployment.json")})
     assert set(plan.actions()) <= {
@@ -269,3 +271,11 @@ def test_there_is_an_alarm_for_each_way_to_fail(applied: State) -> None:
     sweeps = applied['azurerm_monitor_scheduled_query_rules_alert_v2.this["sweeps"]']["criteria"][0]
     assert workflow_name("omnisentinel", "sweep") in sweeps["query"]
     assert (sweeps["operator"], sweeps["threshold"]) == ("LessThan", 1)
+
+
+def test_timers_may_be_somebody_elses(module: Callable[..., Module], good: dict[str, Any]) -> None:
+    state = module("azure").plan({**good, "manage_timers": False}).resources()
+    assert not any(a.startswith("azurerm_logic_app") for a in state)
+    alarms = {a.split('"')[1] for a in state if a.startswith("azurerm_monitor_scheduled_query")}
+    assert alarms == {"errors", "poison"}, "of timers whose runs nobody logs, nothing could be told"
+    assert "azurerm_user_assigned_identity.timers" in state, "whoever makes them needs it"

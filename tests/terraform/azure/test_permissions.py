@@ -120,7 +120,9 @@ def test_no_wildcard_and_no_general_role(applied: dict[str, dict[str, Any]]) -> 
             assert not any("*" in action for action in every)
             assert set(permissions["actions"] or ()) <= {STORAGE + "queueServices/queues/read"}, "of the control plane"
         if address.startswith("azurerm_role_assignment."):
-            assert one["role_definition_name"] in {None, "", *BUILT_IN} or one["role_definition_name"].startswith("stub")
+            assert one["role_definition_name"] in {None, "", *BUILT_IN} or one["role_definition_name"].startswith(
+                "stub"
+            )
 
 
 def test_roles_are_given_where_they_are_needed_and_not_above(applied: dict[str, dict[str, Any]]) -> None:
@@ -161,4 +163,6 @@ def test_terraform_neither_writes_nor_reads_a_secret(applied: dict[str, dict[str
     assert "azurerm_key_vault_secret" not in kinds
     sources = "".join(file.read_text() for file in (ROOT / "infra" / "terraform" / "azure").glob("*.tf"))
     assert set(re.findall(r'^data "(\w+)"', sources, re.MULTILINE)) == {"azurerm_client_config"}
-    assert not re.search(r"primary_access_key|connection_string\s*=\s*azurerm_storage|site_credential|value_wo", sources)
+    assert not re.search(
+        r"primary_access_key|connection_string\s*=\s*azurerm_storage|site_credential|value_wo", sources
+    )
