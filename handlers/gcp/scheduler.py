@@ -21,8 +21,8 @@ from handlers.gcp.errors import ATTEMPT_S, mapped, patient
 from handlers.gcp.names import fitting
 
 MAX_DESCRIPTION = 499
-ATTEMPT_DEADLINE_S = 540
-"""How long Cloud Scheduler waits for watch, whose own time is shorter."""
+ATTEMPT_DEADLINE_S = 1_800
+"""How long Cloud Scheduler waits for watch, at most: the function's own timeout ends it first."""
 _TARGET = r"https?://[^\s{}]+"
 
 

@@ -1,0 +1,208 @@
+# The three functions: Cloud Run services that Google builds from the code zip as functions ("Cloud Run functions"). As
+# services they have what a google_cloudfunctions2_function lacks: named revisions, and traffic shared between two.
+
+locals {
+  functions = {
+    ask = {
+      concurrency = var.concurrency
+      ingress     = "INGRESS_TRAFFIC_ALL"
+      instances   = var.max_instances.ask
+      signature   = "http"
+      timeout     = local.manifest.ask_timeout_s
+    }
+    watch = {
+      concurrency = 1
+      ingress     = "INGRESS_TRAFFIC_INTERNAL_ONLY" # Cloud Scheduler and Pub/Sub of this project are inside
+      instances   = var.max_instances.watch
+      signature   = "http"
+      timeout     = local.manifest.watch_timeout_s
+    }
+    work = {
+      concurrency = 1
+      ingress     = "INGRESS_TRAFFIC_INTERNAL_ONLY"
+      instances   = var.max_instances.work
+      signature   = "cloudevent"
+      timeout     = var.work_timeout_s
+    }
+  }
+
+  base_image = coalesce(var.base_image, "${var.region}-docker.pkg.dev/serverless-runtimes/google-22-full/runtimes/python${replace(local.manifest.python, ".", "")}")
+  images     = "${var.region}-docker.pkg.dev/${var.project_id}/${google_artifact_registry_repository.this.repository_id}"
+  source     = "gs://${google_storage_bucket.this.name}/${google_storage_bucket_object.code.name}"
+
+  settings = merge(
+    {
+      OMNI_DEPLOYMENT     = var.name
+      OMNI_JOB_TTL_S      = "86400"
+      OMNI_KEY            = local.key
+      OMNI_LOG_LEVEL      = "INFO"
+      OMNI_MEMORY_LIMIT   = "${floor(var.memory_mb / 2)}MB"
+      OMNI_OBJECTS        = google_storage_bucket.this.name
+      OMNI_PROJECT_OBJECT = google_storage_bucket_object.project.name
+      OMNI_QUEUE          = "projects/${var.project_id}/topics/${google_pubsub_topic.jobs.name}"
+      OMNI_REGION         = var.region
+      OMNI_SECRET_PREFIX  = local.secret_prefix
+      OMNI_STORE_TABLE    = local.store_table
+      OMNI_TRACING        = tostring(var.tracing)
+    },
+    { for name, value in var.settings : "OMNI_${upper(name)}" => value },
+  )
+
+  # A revision's name says what is in it: the same input is the same revision, and a change is a new one.
+  revisions = {
+    for name, one in local.functions : name => "${var.name}-${name}-${substr(sha256(jsonencode([
+      local.manifest.code.sha256, local.manifest.project.sha256, local.base_image, local.settings, var.environment, one,
+      var.memory_mb, var.vpc, local.labels,
+    ])), 0, 10)}"
+  }
+
+  # The audience of a caller's token is this, to the letter.
+  url = { for name, one in google_cloud_run_v2_service.this : name => trimsuffix(one.uri, "/") }
+
+  # Function -> revision that keeps what the new one does not get.
+  stable = { for name, revision in var.canary.stable : name => revision if revision != local.revisions[name] }
+}
+
+resource "google_artifact_registry_repository" "this" {
+  #checkov:skip=CKV_GCP_84:the images hold published code, which Google encrypts at rest
+  project       = var.project_id
+  location      = var.region
+  repository_id = var.name
+  format        = "DOCKER"
+  labels        = local.labels
+
+  cleanup_policies {
+    id     = "newest"
+    action = "KEEP"
+
+    most_recent_versions {
+      keep_count = 5
+    }
+  }
+  cleanup_policies {
+    id     = "old"
+    action = "DELETE"
+
+    condition {
+      older_than = "2592000s"
+    }
+  }
+
+  depends_on = [google_project_service.this]
+}
+
+resource "google_cloud_run_v2_service" "this" {
+  for_each = local.functions
+
+  project             = var.project_id
+  name                = "${var.name}-${each.key}"
+  location            = var.region
+  description         = "OmniSentinel ${each.key}, project ${local.manifest.project.digest}"
+  ingress             = each.value.ingress
+  deletion_protection = false # it holds nothing
+  labels              = local.labels
+
+  build_config {
+    base_image               = local.base_image
+    enable_automatic_updates = true
+    environment_variables    = { GOOGLE_FUNCTION_SIGNATURE_TYPE = each.value.signature }
+    function_target          = each.key
+    image_uri                = "${local.images}/${each.key}"
+    service_account          = google_service_account.this["build"].id
+    source_location          = local.source
+  }
+
+  template {
+    revision                         = local.revisions[each.key]
+    service_account                  = google_service_account.this[each.key].email
+    timeout                          = "${each.value.timeout}s"
+    max_instance_request_concurrency = each.value.concurrency
+    labels                           = local.labels
+
+    scaling {
+      min_instance_count = 0
+      max_instance_count = each.value.instances
+    }
+
+    containers {
+      image          = "${local.images}/${each.key}"
+      base_image_uri = local.base_image
+
+      resources {
+        limits            = { cpu = "1", memory = "${var.memory_mb}Mi" }
+        cpu_idle          = true # a processor only while a call runs
+        startup_cpu_boost = true
+      }
+
+      dynamic "env" {
+        for_each = merge(local.settings, var.environment, { CLOUD_RUN_TIMEOUT_SECONDS = tostring(each.value.timeout) })
+
+        content {
+          name  = env.key
+          value = env.value
+        }
+      }
+    }
+
+    dynamic "vpc_access" {
+      for_each = var.vpc[*]
+
+      content {
+        egress = "PRIVATE_RANGES_ONLY"
+
+        network_interfaces {
+          network    = vpc_access.value.network
+          subnetwork = vpc_access.value.subnetwork
+        }
+      }
+    }
+  }
+
+  dynamic "traffic" {
+    for_each = contains(keys(local.stable), each.key) ? [] : ["all"]
+
+    content {
+      type    = "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST"
+      percent = 100
+    }
+  }
+  dynamic "traffic" {
+    for_each = contains(keys(local.stable), each.key) && var.canary.percent > 0 ? ["canary"] : []
+
+    content {
+      type     = "TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION"
+      revision = local.revisions[each.key]
+      percent  = var.canary.percent
+      tag      = "canary"
+    }
+  }
+  dynamic "traffic" {
+    for_each = contains(keys(local.stable), each.key) ? [local.stable[each.key]] : []
+
+    content {
+      type     = "TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION"
+      revision = traffic.value
+      percent  = 100 - var.canary.percent
+    }
+  }
+
+  lifecycle {
+    precondition {
+      condition     = length(local.unset) == 0
+      error_message = "The project refers to ${join(", ", formatlist("$${%s}", local.unset))}: set it in `environment`."
+    }
+    precondition {
+      condition     = each.value.timeout >= 1 && each.value.timeout <= 3600
+      error_message = "Cloud Run gives a call 3600 s at most; the manifest wants ${each.value.timeout} s for ${each.key}."
+    }
+  }
+
+  depends_on = [
+    google_artifact_registry_repository_iam_member.build,
+    google_project_iam_member.build,
+    google_project_iam_member.state,
+    google_secret_manager_secret_iam_member.function,
+    google_storage_bucket_iam_member.build,
+    google_storage_bucket_iam_member.project,
+  ]
+}

@@ -1,0 +1,238 @@
+"""infra/terraform/gcp in the hands of the real terraform, at both ends of the provider's range."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.ports import Schedule
+from core.settings import PREFIX, Settings
+from handlers.gcp.scheduler import GcpScheduler, description
+from handlers.gcp.store import place
+from tests.contract.gcp import clients
+from tests.runtimes.google_fakes import GoogleFakes
+from tests.terraform.binary import terraform
+from tests.terraform.gcp.conftest import ALERTS, variables, write_manifest
+from tests.terraform.harness import MODULES, Module, Values
+
+ModuleOf = Callable[..., Module]
+ENDS = ("old", "new")
+SERVICE = 'google_cloud_run_v2_service.this["{}"]'
+
+
+@pytest.fixture(scope="module")
+def state(once: ModuleOf, good: dict[str, Any]) -> Values:
+    """What an apply leaves, with the values that the cloud decides invented."""
+    return once("gcp").apply(good)
+
+
+def service(values: Values, name: str) -> dict[str, Any]:
+    return values.resources("google_cloud_run_v2_service")[SERVICE.format(name)]
+
+
+def environment(values: Values, name: str) -> dict[str, str]:
+    (container,) = service(values, name)["template"][0]["containers"]
+    return {one["name"]: one["value"] for one in container["env"]}
+
+
+def test_it_is_formatted() -> None:
+    command = [terraform(), "fmt", "-check", "-recursive", "-diff", str(MODULES / "gcp")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_it_is_applied_stays_as_it_is_and_goes_without_a_trace(
+    module: ModuleOf, end: str, good: dict[str, Any]
+) -> None:
+    ours = module("gcp", end)
+    ours.validate()
+    assert {str(done) for done in ours.plan(good).actions().values()} == {"['create']"}
+    ours.apply(good)
+    assert ours.plan(good).actions() == {}
+    assert ours.destroy().resources() == {}
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("example", ["minimal", "complete"])
+def test_the_examples_are_valid(module: ModuleOf, end: str, example: str) -> None:
+    module("gcp", end).validate(f"examples/{example}")
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_its_own_tests_pass(module: ModuleOf, end: str) -> None:
+    assert "0 failed" in module("gcp", end).test()
+
+
+def test_what_the_complete_example_says_is_taken(module: ModuleOf, manifest: Path) -> None:
+    text = (MODULES / "gcp" / "examples" / "complete" / "main.tf").read_text()
+    given = variables(
+        manifest, name="omni-prod", residency="europe-", labels={"team": "data"}, settings={"threads": "2"},
+        vpc={"network": "n", "subnetwork": "s"}, alarms={"missed_sweep_minutes": 3}, tracing=True,
+        budget={"amount": 50, "billing_account": "012345-6789AB-CDEF01", "currency": "EUR"},
+    )  # fmt: skip
+    assert all(re.search(rf"\b{name} +=", text) for name in given)
+    plan = module("gcp").plan(given)
+    (budget,) = plan.resources("google_billing_budget").values()
+    assert budget["amount"][0]["specified_amount"][0] | {"nanos": None} == {
+        "currency_code": "EUR", "units": "50", "nanos": None,
+    }  # fmt: skip
+    ask = service(plan, "ask")
+    assert ask["template"][0]["vpc_access"][0]["network_interfaces"][0]["subnetwork"] == "s"
+    assert ask["labels"] == {"team": "data", "deployment": "omni-prod"}
+
+
+# ── what the functions are told ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_functions_get_settings_that_exist_and_that_the_adapters_read(state: Values) -> None:
+    known = {PREFIX + field.name.upper() for field in fields(Settings)}
+    for name in ("ask", "watch", "work"):
+        found = environment(state, name)
+        assert {key for key in found if key.startswith(PREFIX)} <= known
+        settings = Settings.from_env(found)
+        assert place(settings.store_table) == ("stub-project", "omnisentinel", "state")
+        assert settings.secret_prefix == "projects/stub-project/secrets/omnisentinel-"
+        assert settings.project_object.startswith("projects/project-")
+        assert settings.queue.endswith("/topics/omnisentinel-jobs")
+        assert settings.deployment == "omnisentinel"
+        assert found["CRM_URL"] == "https://crm.example.com"
+        assert found["CLOUD_RUN_TIMEOUT_SECONDS"] == service(state, name)["template"][0]["timeout"].removesuffix("s")
+
+
+def test_every_setting_that_can_be_set_is_a_setting() -> None:
+    text = (MODULES / "gcp" / "variables.tf").read_text().split('variable "settings"')[1].split("], name)")[0]
+    offered = set(re.findall(r'"([a-z_]+)"', text.split("contains([")[1]))
+    assert offered <= {field.name for field in fields(Settings)}
+
+
+def test_no_secret_has_a_value(state: Values) -> None:
+    assert not state.resources("google_secret_manager_secret_version")
+    assert {one["secret_id"] for one in state.resources("google_secret_manager_secret").values()} == {
+        "omnisentinel-ann_key", "omnisentinel-hook-key",
+    }  # fmt: skip
+
+
+def test_everything_stays_in_the_region(state: Values) -> None:
+    found = state.resources()
+    places = {one.get("location") or one.get("region") or one.get("location_id") for one in found.values()} - {None}
+    assert places == {"europe-west3"}
+    for topic in state.resources("google_pubsub_topic").values():
+        assert topic["message_storage_policy"][0]["allowed_persistence_regions"] == ["europe-west3"]
+    for secret in state.resources("google_secret_manager_secret").values():
+        (replica,) = secret["replication"][0]["user_managed"][0]["replicas"]
+        assert replica["location"] == "europe-west3"
+
+
+# ── timers ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_one_timer_for_each_alert_exactly_as_omni_schedule_makes_it(state: Values, manifest: Path) -> None:
+    jobs = {one["name"]: one for one in state.resources("google_cloud_scheduler_job").values()}
+    told = state.outputs()["settings"]
+    timers = json.loads(manifest.read_text())["timers"]
+    with GoogleFakes() as fakes:
+        scheduler = GcpScheduler(clients(fakes.url).scheduler, Settings.from_env(told))
+        for name, one in timers.items():
+            scheduler.upsert(Schedule(name, one["cron"], one["timezone"], one["payload"]))
+        assert {name.rpartition("/")[2] for name in fakes.jobs} == set(jobs)
+        for full, made in fakes.jobs.items():
+            ours = jobs[full.rpartition("/")[2]]
+            target = ours["http_target"][0]
+            assert json.loads(base64.b64decode(target["body"])) == json.loads(made.http_target.body)
+            assert json.loads(ours["description"]) == json.loads(made.description)
+            assert (ours["schedule"], ours["time_zone"]) == (made.schedule, made.time_zone)
+            assert target["uri"] == made.http_target.uri
+            assert target["oidc_token"][0]["audience"] == made.http_target.oidc_token.audience
+            assert target["oidc_token"][0]["service_account_email"] == made.http_target.oidc_token.service_account_email
+            assert ours["attempt_deadline"] == f"{made.attempt_deadline.total_seconds():.0f}s"
+    assert len(jobs) == len(ALERTS) + 1
+    assert all(len(one["description"]) <= 500 for one in jobs.values())
+
+
+def test_a_description_is_json_either_way() -> None:
+    assert json.loads(description("omni", Schedule("a", "0 9 * * *", "UTC", {})))["deployment"] == "omni"
+
+
+def test_timers_can_be_left_to_omni_schedule(module: ModuleOf, good: dict[str, Any]) -> None:
+    assert not module("gcp").plan({**good, "manage_timers": False}).resources("google_cloud_scheduler_job")
+
+
+# ── deployments beside one another, and after one another ────────────────────────────────────────────────────────
+
+
+IN_ANOTHER = (
+    "google_project_service",
+    "google_storage_bucket_object",
+    "google_firestore_field",
+    "google_kms_crypto_key",
+)
+"""What lies in a resource of the deployment's own, or is the project's."""
+NAMES = ("name", "account_id", "role_id", "secret_id", "repository_id", "bucket_id")
+
+
+def names(values: Values) -> set[tuple[str, str]]:
+    found = values.resources()
+    own = {address: one for address, one in found.items() if not address.startswith(IN_ANOTHER)}
+    return {(address.partition(".")[0], str(one[key])) for address, one in own.items() if "iam_member" not in address
+            for key in NAMES if one.get(key) and not str(one[key]).startswith("stub-")}  # fmt: skip
+
+
+def test_two_deployments_in_one_project_share_nothing(module: ModuleOf, good: dict[str, Any]) -> None:
+    first, second = (names(module("gcp").apply({**good, "name": name})) for name in ("omni", "omni-prod"))
+    assert min(len(first), len(second)) > 25
+    assert first & second == set()
+
+
+def test_a_change_of_yaml_makes_new_revisions_and_leaves_the_code(
+    module: ModuleOf, tmp_path: Path, good: dict[str, Any]
+) -> None:
+    ours, path = module("gcp"), write_manifest(tmp_path / "gcp")
+    before = ours.apply({**good, "manifest": str(path)})
+    write_manifest(tmp_path / "gcp", project_says="more")
+    plan = ours.plan({**good, "manifest": str(path)})
+    actions = plan.actions()
+    assert set(actions) == {
+        *(SERVICE.format(name) for name in ("ask", "watch", "work")), "google_storage_bucket_object.project",
+    }  # fmt: skip
+    for name in ("ask", "watch", "work"):
+        old, new = (service(one, name) for one in (before, plan))
+        assert old["template"][0]["revision"] != new["template"][0]["revision"]
+        assert old["build_config"] == new["build_config"]
+
+
+def test_a_canary_gets_five_percent_then_all_or_nothing(module: ModuleOf, tmp_path: Path, good: dict[str, Any]) -> None:
+    ours, path = module("gcp"), write_manifest(tmp_path / "gcp")
+    good = {**good, "manifest": str(path)}
+    first = ours.apply(good).outputs()["canary"]["ask"]
+    assert (first["percent"], first["stable"]) == (100, None)
+    write_manifest(tmp_path / "gcp", project_says="more")
+    stable = {"ask": first["revision"]}
+    second = ours.apply({**good, "canary": {"stable": stable}})
+    told = second.outputs()["canary"]
+    assert (told["ask"]["percent"], told["ask"]["stable"], told["watch"]["percent"]) == (5, first["revision"], 100)
+    split = {one["revision"]: (one["percent"], one["tag"]) for one in service(second, "ask")["traffic"]}
+    assert split == {told["ask"]["revision"]: (5, "canary"), first["revision"]: (95, None)}
+    back = ours.plan({**good, "canary": {"stable": stable, "percent": 0}})
+    assert set(back.actions()) == {SERVICE.format("ask")}
+    (only,) = service(back, "ask")["traffic"]
+    assert (only["revision"], only["percent"]) == (first["revision"], 100)
+    (all_of_it,) = service(ours.plan(good), "ask")["traffic"]
+    assert (all_of_it["type"], all_of_it["percent"]) == ("TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST", 100)
+
+
+def test_what_holds_data_is_kept_unless_said_otherwise(module: ModuleOf, good: dict[str, Any]) -> None:
+    for kept in (True, False):
+        plan = module("gcp").plan({**good, "deletion_protection": kept})
+        (database,) = plan.resources("google_firestore_database").values()
+        (bucket,) = plan.resources("google_storage_bucket").values()
+        assert (database["delete_protection_state"] == "DELETE_PROTECTION_ENABLED") is kept
+        assert bucket["force_destroy"] is not kept
