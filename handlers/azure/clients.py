@@ -59,6 +59,23 @@ class Identity:
             ) from error  # fmt: skip
 
 
+def pipeline(base: str, identity: Identity, scope: str, **network: Any) -> Any:
+    """An azure.core.PipelineClient: the SDK's own transport, retries and tokens, for services we ask one thing of.
+
+    ``network``: what differs from NETWORK.
+    """
+    from azure.core import PipelineClient
+    from azure.core.pipeline.policies import BearerTokenCredentialPolicy, RetryPolicy, UserAgentPolicy
+
+    given = {**NETWORK, **network}
+    policies = [
+        UserAgentPolicy(user_agent="omnisentinel"),
+        RetryPolicy(**given),
+        BearerTokenCredentialPolicy(identity.credential(), scope),
+    ]
+    return PipelineClient(base, policies=policies, **given)
+
+
 def parted(url: str, setting: str, example: str, *, segments: int) -> tuple[str, list[str]]:
     """``https://host/a/b`` with at least ``segments`` path segments -> the part before the last ones, and those.
 

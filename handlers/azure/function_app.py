@@ -32,8 +32,6 @@ def watch(req: func.HttpRequest) -> func.HttpResponse:
 
 
 @app.function_name("work")
-@app.queue_trigger(
-    arg_name="message", queue_name=queue_name(os.environ.get("OMNI_QUEUE", "")), connection=CONNECTION
-)
+@app.queue_trigger(arg_name="message", queue_name=queue_name(os.environ.get("OMNI_QUEUE", "")), connection=CONNECTION)
 def work(message: func.QueueMessage) -> None:
     main.work(message)

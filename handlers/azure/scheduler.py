@@ -20,7 +20,7 @@ from core.alert import timers
 from core.errors import ConfigInvalid, Error, SourceError
 from core.ports import Schedule
 from core.settings import Settings
-from handlers.azure.clients import NETWORK, Identity
+from handlers.azure.clients import Identity, pipeline
 from handlers.azure.errors import mapped
 
 API = "2019-05-01"
@@ -103,18 +103,8 @@ class LogicApps:
 
     def _made(self) -> Any:
         if self._client is None:
-            from azure.core import PipelineClient
-            from azure.core.pipeline.policies import (
-                BearerTokenCredentialPolicy,
-                RetryPolicy,
-                UserAgentPolicy,
-            )
-
             base = self._settings.endpoint_url.rstrip("/") or MANAGEMENT
-            self._client = PipelineClient(base, policies=[
-                UserAgentPolicy(user_agent="omnisentinel"), RetryPolicy(**NETWORK),
-                BearerTokenCredentialPolicy(self._identity.credential(), f"{MANAGEMENT}/.default"),
-            ], **NETWORK)  # fmt: skip
+            self._client = pipeline(base, self._identity, f"{MANAGEMENT}/.default")
         return self._client
 
     def _mapped(self, name: str, action: str) -> AbstractContextManager[None]:
