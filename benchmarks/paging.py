@@ -141,6 +141,9 @@ def ours(port: int) -> tuple[float, int]:
         def get(self, name: str) -> str:
             raise KeyError(name)
 
+        def forget(self, name: str) -> bool:
+            return False
+
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "connector.yaml"
         file.write_text(textwrap.dedent(CONNECTOR))

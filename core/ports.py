@@ -78,9 +78,14 @@ class Store(Protocol):
 
 
 class Secrets(Protocol):
-    """The result must: return the newest value; raise ConfigInvalid naming the secret and where it was looked for."""
+    """The result must: return a value that was the newest at most a minute ago; raise ConfigInvalid naming the secret
+    and where it was looked for. ``forget``: for who was refused with a value; True where a kept one was dropped, so
+    that asking again may give a rotated one.
+    """
 
     def get(self, name: str) -> str: ...
+
+    def forget(self, name: str) -> bool: ...
 
 
 class Owner(Protocol):

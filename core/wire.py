@@ -95,20 +95,25 @@ class Wire:
         """Send one request and return the whole answer, whatever its status (``check`` maps statuses to errors).
 
         A GET is tried up to three times on connection errors, cut bodies, 429 and 5xx, within the deadline;
-        other methods once. GET redirects are followed within the same origin only.
+        other methods once. GET redirects are followed within the same origin only. A 401 to a credential that was
+        kept is tried once more with the secret as it is now.
         ``label``: how messages call the target where the URL's path is itself a secret (a webhook's).
         Raises ConfigInvalid (unusable URL), SourceError (unreachable, cut, refused address), SourceTimeout.
         """
         given = dict(headers or {})
         started = time.monotonic()
         attempts = ATTEMPTS if retries and method == "GET" else 1
-        calls = 0
+        calls, renewed = 0, False
         while True:
             calls += 1
             try:
                 status, found, content, final = self._follow(
                     method, url, given, body, deadline, credential, label, max_bytes
                 )
+                if status == 401 and credential is not None and not renewed and deadline.left() > 0:
+                    renewed = True
+                    if self.secrets.forget(credential.name.removeprefix("secret:")):
+                        continue  # it may have been rotated a moment ago
                 wait = _pause(calls, found) if status in _AGAIN and calls < attempts else None
                 if wait is None or wait > min(SHORT_WAIT_S, deadline.left() * 0.8):
                     elapsed = (time.monotonic() - started) * 1000

@@ -26,8 +26,8 @@ class AwsSecrets:
             kept = self._kept[name] = (now, self._fetch(self._prefix + name))
         return kept[1]
 
-    def forget(self, name: str) -> None:
-        self._kept.pop(name, None)
+    def forget(self, name: str) -> bool:
+        return self._kept.pop(name, None) is not None
 
     def _fetch(self, full: str) -> str:
         client = self._client()

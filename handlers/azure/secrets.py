@@ -46,8 +46,8 @@ class VaultSecrets:
             kept = self._kept[name] = (now, self._fetch(name))
         return kept[1]
 
-    def forget(self, name: str) -> None:
-        self._kept.pop(name, None)
+    def forget(self, name: str) -> bool:
+        return self._kept.pop(name, None) is not None
 
     def _fetch(self, name: str) -> str:
         vault, (kind, before) = parted(

@@ -87,6 +87,9 @@ class LocalSecrets:
             )
         return value
 
+    def forget(self, name: str) -> bool:
+        return False  # nothing is kept
+
     def _from_file(self, name: str) -> str:
         path = self._folder / name
         try:

@@ -28,6 +28,9 @@ class OneSecret:
     def get(self, name: str) -> str:
         return SECRET
 
+    def forget(self, name: str) -> bool:
+        return False
+
 
 def wire(*allow: str, **more: Any) -> Wire:
     return Wire(OneSecret(), network_allow=allow or ("127.0.0.1",), **more)
@@ -233,6 +236,36 @@ def test_a_label_stands_for_a_url_that_is_a_secret() -> None:
     with pytest.raises(SourceError, match=r"^channel ops cannot be reached") as caught:
         get(f"http://127.0.0.1:1/services/{SECRET}", label="channel ops")
     assert SECRET not in str(caught.value)
+
+
+class Rotating:
+    """The first value was kept before it was rotated; ``kept`` is whether this manager keeps values at all."""
+
+    def __init__(self, kept: bool = True) -> None:
+        self.kept, self.values, self.forgotten = kept, ["old", "new", "newer"], 0
+
+    def get(self, name: str) -> str:
+        return self.values[self.forgotten]
+
+    def forget(self, name: str) -> bool:
+        assert name == "t"
+        self.forgotten += self.kept
+        return self.kept
+
+
+def test_a_secret_that_was_rotated_is_asked_for_again_once() -> None:
+    with FaultServer({"/a": [answer(401), answer(200, b"[1]")], "/b": [answer(401)] * 3}) as server:
+        secrets = Rotating()
+        w = Wire(secrets, network_allow=("127.0.0.1",))
+        found = get(server.url + "/a", w=w, credential=Auth("bearer", "t"))
+        assert (found.status, found.calls, secrets.forgotten) == (200, 2, 1)
+        assert [headers["Authorization"] for _, _, headers in server.requests] == ["Bearer old", "Bearer new"]
+        found = get(server.url + "/b", w=w, credential=Auth("bearer", "t"))
+        assert (found.status, found.calls, secrets.forgotten) == (401, 2, 2), "one that is wrong is not tried for ever"
+        w.close()
+        fresh = Wire(Rotating(kept=False), network_allow=("127.0.0.1",))
+        assert get(server.url + "/b", w=fresh, credential=Auth("bearer", "t")).calls == 1
+        fresh.close()
 
 
 def test_a_credential_does_not_travel_in_the_clear(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,9 @@ class FixedSecrets:
             raise ConfigInvalid(f"The secret {name!r} is not set.", secret=name)
         return self.values[name]
 
+    def forget(self, name: str) -> bool:
+        return False
+
 
 def deliver(
     event: Mapping[str, Any],

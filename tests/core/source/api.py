@@ -48,6 +48,9 @@ class NoSecrets:
     def get(self, name: str) -> str:
         raise KeyError(name)
 
+    def forget(self, name: str) -> bool:
+        return False
+
 
 def thing(number: int) -> dict[str, Any]:
     return {

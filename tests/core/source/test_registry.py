@@ -28,6 +28,9 @@ class Secrets:
     def get(self, name: str) -> str:
         return {"db": "sqlite:///kept.db", "t": "token"}[name]
 
+    def forget(self, name: str) -> bool:
+        return False
+
 
 def made(root: Path, connector: str, **options: Any) -> Any:
     return build("s", Config(connector, **options), root=root, wire=lambda: Wire(Secrets()), secrets=Secrets())
