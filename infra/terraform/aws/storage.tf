@@ -66,14 +66,13 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "this" {
 }
 
 resource "aws_s3_bucket_lifecycle_configuration" "this" {
+  #checkov:skip=CKV_AWS_300:the first rule does it, which checkov does not see beside dynamic ones
   bucket = aws_s3_bucket.this.id
 
   rule {
     id     = "unfinished"
     status = "Enabled"
-    filter {
-      prefix = ""
-    }
+    filter {}
     abort_incomplete_multipart_upload {
       days_after_initiation = 1
     }
