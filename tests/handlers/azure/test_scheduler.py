@@ -83,7 +83,7 @@ def test_workflows_of_others_are_neither_seen_nor_stumbled_over(cloud: AzureClou
     scheduler.upsert(DAILY)
     mine = only(cloud)
     tag = mine["tags"]["omnisentinel"]
-    for i, tags in enumerate([{}, None, {"omnisentinel": "another"}, {"omnisentinel": tag},
+    for i, tags in enumerate([{}, None, {**mine["tags"], "omnisentinel": "another"}, {"omnisentinel": tag},
                               {"omnisentinel": tag, "omnisentinel-given-0": "%%%"}]):  # fmt: skip
         cloud.arm.workflows[f"{GROUP.lower()}/providers/x/{i}"] = {"name": str(i), "tags": tags, "properties": {}}
     assert list(scheduler.list()) == [DAILY]

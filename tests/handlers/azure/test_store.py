@@ -108,6 +108,23 @@ def test_an_expired_row_in_a_batch_is_replaced(settings: dict[str, str]) -> None
     assert found.body == {"by": 2}
 
 
+@pytest.mark.parametrize("more", [[], [Put("x", {})]])
+def test_of_two_who_take_over_an_expired_row_one_wins(settings: dict[str, str], more: list[Put]) -> None:
+    other, _ = made(settings)
+    other.write("p", [Put("lease", {"by": 0}, expires_at=time.time() - 1)])
+
+    def race(sent: int) -> None:
+        if sent == 2:  # refused, looked, and about to replace what is over
+            other.write("p", [Put("lease", {"by": 1}, expect=ABSENT)])
+
+    store, _ = made(settings, race)
+    with pytest.raises(StateConflict):
+        store.write("p", [Put("lease", {"by": 2}, expect=ABSENT), *more])
+    found = store.get("p", "lease")
+    assert found is not None
+    assert found.body == {"by": 1}
+
+
 def test_who_comes_upon_many_expired_rows_removes_them(settings: dict[str, str]) -> None:
     store, wire = made(settings)
     client = table_client(settings["OMNI_STORE_TABLE"], Identity(settings))()
@@ -153,7 +170,7 @@ REFUSALS: list[tuple[int, str, type[Error], str]] = [
     (403, "AuthorizationFailure", SourceAuth, "tables/entities/read"),
     (401, "InvalidAuthenticationInfo", SourceAuth, "AZURE_CLIENT_ID"),
     (503, "ServerBusy", RateLimitExhausted, "throttles"),
-    (429, "TooManyRequests", RateLimitExhausted, "throttles"),
+    (429, "AnotherWord", RateLimitExhausted, "throttles"),
     (500, "OperationTimedOut", SourceTimeout, "in time"),
     (504, "GatewayTimeout", SourceTimeout, "in time"),
     (413, "RequestBodyTooLarge", ResourceLimit, "1 MiB"),
