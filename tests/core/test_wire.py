@@ -259,7 +259,7 @@ def test_a_secret_that_was_rotated_is_asked_for_again_once() -> None:
         w = Wire(secrets, network_allow=("127.0.0.1",))
         found = get(server.url + "/a", w=w, credential=Auth("bearer", "t"))
         assert (found.status, found.calls, secrets.forgotten) == (200, 2, 1)
-        assert [headers["Authorization"] for _, _, headers in server.requests] == ["Bearer old", "Bearer new"]
+        assert [headers["authorization"] for _, _, headers in server.requests] == ["Bearer old", "Bearer new"]
         found = get(server.url + "/b", w=w, credential=Auth("bearer", "t"))
         assert (found.status, found.calls, secrets.forgotten) == (401, 2, 2), "one that is wrong is not tried for ever"
         w.close()

@@ -34,6 +34,9 @@ class Token:
     def get(self, name: str) -> str:
         return "right-token"
 
+    def forget(self, name: str) -> bool:
+        return False
+
 
 def github(url: str, file: Path = CONNECTOR) -> RestSource:
     wire = Wire(Token(), network_allow=["127.0.0.1"])
