@@ -27,6 +27,9 @@ provider "azurerm" {
     key_vault {
       purge_soft_delete_on_destroy = false
     }
+    storage {
+      data_plane_available = false # who deploys gets roles on the data later, and on what is needed
+    }
   }
 }
 

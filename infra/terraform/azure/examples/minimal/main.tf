@@ -15,7 +15,11 @@ provider "azurerm" {
   subscription_id     = var.subscription_id
   storage_use_azuread = true # the module's accounts have no keys
 
-  features {}
+  features {
+    storage {
+      data_plane_available = false # who deploys gets roles on the data later, and on what is needed
+    }
+  }
 }
 
 variable "alarm_emails" {
