@@ -218,6 +218,7 @@ def _project_commands(add: Any, commands: Any, common: argparse.ArgumentParser) 
     sub.add_argument("--plan", action="store_true", help="show what would change, and stop (the default)")
     sub.add_argument("--apply", action="store_true", help="carry it out")
     sub.add_argument("--allow-data-loss", action="store_true", help="apply also where state or keys would be destroyed")
+    sub.add_argument("--bake", type=_count, default=10, metavar="MINUTES", help="how long a canary is watched (gcp)")
     sub.add_argument("--out", default="dist", metavar="DIR")
     schedule = commands.add_parser(
         "schedule", help="The timers of a cloud, kept in step with the YAML.", parents=[common]
@@ -241,7 +242,7 @@ def _project_commands(add: Any, commands: Any, common: argparse.ArgumentParser) 
 
 def _count(text: str) -> int:
     if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of rows")
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
     return int(text)
 
 

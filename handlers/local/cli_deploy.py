@@ -8,7 +8,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.errors import ConfigInvalid, Error
+from core.errors import ConfigInvalid, Error, SourceError
 from handlers.local.cli_common import load_project, open_app, print_json, print_rows, say, wants_json
 
 if TYPE_CHECKING:
@@ -49,9 +49,12 @@ def _rollback(there: Deployment, options: argparse.Namespace) -> int:
 
 
 def _carry_out(there: Deployment, manifest: Path, options: argparse.Namespace, *, back: bool = False) -> int:
+    from infra.deploy import canary_gcp
     from infra.deploy.canary import follow
 
-    found = there.plan(manifest, _calls_per_hour(options, manifest))
+    calls = _calls_per_hour(options, manifest)
+    careful = there.cloud == "gcp" and options.apply and not back and there.takes_canary
+    found = there.plan(manifest, calls, canary_gcp.first(there.outputs()) if careful else None)
     if not options.apply:
         _show(found, options)
         return 0
@@ -62,8 +65,12 @@ def _carry_out(there: Deployment, manifest: Path, options: argparse.Namespace, *
         )  # fmt: skip
     if not wants_json(options):
         _show(found, options)
-    outputs = there.apply(manifest) if not found.empty else there.terraform.outputs()
+    outputs = there.outputs() if found.empty else there.apply(manifest, settled=not careful)
     followed = follow(there.cloud, outputs, _note, at_once=back)  # who goes back does not want to wait
+    if careful and canary_gcp.split(outputs):
+        followed, outputs = _baked(there, manifest, outputs, options)
+    elif careful and not found.empty:
+        there.keep(manifest)  # the first deployment: nothing to share calls with
     if wants_json(options):
         print_json({**found.to_dict(), "outputs": outputs, "canary": followed})
     else:
@@ -73,12 +80,30 @@ def _carry_out(there: Deployment, manifest: Path, options: argparse.Namespace, *
     return 0
 
 
+def _baked(
+    there: Deployment, manifest: Path, outputs: dict[str, Any], options: argparse.Namespace
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Watch the new revisions with their share of the calls, then give them all, or none and say why."""
+    from infra.deploy import canary_gcp
+
+    project = str(outputs["settings"]["OMNI_SCHEDULE_GROUP"]).split("/")[1]
+    why = canary_gcp.bake(outputs, canary_gcp.Monitoring(project), _note, seconds=options.bake * 60.0)
+    there.plan(manifest, {}, canary_gcp.back(outputs) if why else {})
+    outputs = there.apply(manifest, settled=not why)
+    if why:
+        raise SourceError(
+            f"The new version was taken back: {why}. All calls go to what served before. Its revision is still there, "
+            "to look at.", canary="rolled back",
+        )  # fmt: skip
+    return {"promoted": True}, outputs
+
+
 def _status(there: Deployment, options: argparse.Namespace) -> int:
     """What was deployed from here, what Terraform knows, and whether the project has changed since."""
     from infra.deploy.canary import progress
 
     kept = there.history()
-    outputs = there.terraform.outputs() if any(there.folder.glob("*.tf")) else {}
+    outputs = there.outputs()
     canary = progress(there.cloud, outputs)
     project = load_project(options).digest
     last = kept[-1][1] if kept else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -56,17 +57,36 @@ class Deployment:
         report = parts(self.cloud, self.root, self.out, **options)
         return report, self._root_module()
 
-    def plan(self, manifest: Path, calls_per_hour: Mapping[str, float | None]) -> Summary:
-        """What applying ``manifest`` would change. Changes nothing in the cloud."""
+    def plan(
+        self, manifest: Path, calls_per_hour: Mapping[str, float | None], canary: Mapping[str, Any] | None = None
+    ) -> Summary:
+        """What applying ``manifest`` would change. Changes nothing in the cloud.
+
+        ``canary``: a value of the root module's variable of that name, where it has one.
+        """
         terraform = self.terraform
         terraform.init()
-        found = terraform.plan(self.plan_file, {"manifest": str(manifest.resolve())})
+        given = {"manifest": str(manifest.resolve())}
+        if canary is not None and self.takes_canary:
+            given["canary"] = json.dumps(canary)
+        found = terraform.plan(self.plan_file, given)
         return summary(found, _read(manifest), self.last(), calls_per_hour)
 
-    def apply(self, manifest: Path) -> dict[str, Any]:
-        """Carry out the plan that was made last, and keep its manifest; returns the outputs."""
+    @property
+    def takes_canary(self) -> bool:
+        """Whether the root module has a variable ``canary``."""
+        declared = (file.read_text("utf-8") for file in self.folder.glob("*.tf"))
+        return any(re.search(r'(?m)^variable "canary"', text) for text in declared)
+
+    def outputs(self) -> dict[str, Any]:
+        """What the last apply told; empty before the first."""
+        return self.terraform.outputs() if any(self.folder.glob("*.tf")) else {}
+
+    def apply(self, manifest: Path, *, settled: bool = True) -> dict[str, Any]:
+        """Carry out the last plan, and keep its manifest where it is ``settled``; returns the outputs."""
         self.terraform.apply(self.plan_file)
-        self._keep(manifest)
+        if settled:
+            self.keep(manifest)
         return self.terraform.outputs()
 
     # ── what was deployed ────────────────────────────────────────────────────────────────────────────────────────
@@ -99,7 +119,8 @@ class Deployment:
         manifest.write_text(json.dumps(earlier, indent=2, sort_keys=True) + "\n", "utf-8")
         return manifest
 
-    def _keep(self, manifest: Path) -> None:
+    def keep(self, manifest: Path) -> None:
+        """Note that ``manifest`` is deployed."""
         kept = self.folder / "deployed"
         kept.mkdir(exist_ok=True)
         place = kept / f"{self.clock():%Y%m%dT%H%M%S.%fZ}.json"
