@@ -136,7 +136,7 @@ class Monitoring:
         if status in (401, 403):
             raise SourceAuth(
                 f"Cloud Monitoring refuses to tell of the canary ({status}): your identity needs "
-                "monitoring.timeSeries.list. The new revisions keep their share of the calls; say it again, or go back.",
+                "monitoring.timeSeries.list. The new revisions keep their share of calls; say it again, or go back.",
                 permission="monitoring.timeSeries.list",
             )  # fmt: skip
         if status != 200:
