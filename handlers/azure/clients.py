@@ -25,7 +25,7 @@ NETWORK: Mapping[str, Any] = {
     "retry_backoff_max": 3,
     "logging_enable": False,
 }
-"""Keyword arguments of every client; seconds."""
+"""Keyword arguments of every client and of who asks for tokens; seconds. Their own default is five minutes."""
 STORAGE: Mapping[str, Any] = {**NETWORK, "initial_backoff": 0.2, "increment_base": 1.5, "random_jitter_range": 0.2}
 """The clients of blobs and queues have a backoff of their own, which waits for 80 s before saying what is wrong."""
 
@@ -47,11 +47,11 @@ class Identity:
         if self._env.get("IDENTITY_ENDPOINT"):
             from azure.identity import ManagedIdentityCredential
 
-            return ManagedIdentityCredential(client_id=self._env.get("AZURE_CLIENT_ID") or None)
+            return ManagedIdentityCredential(client_id=self._env.get("AZURE_CLIENT_ID") or None, **NETWORK)
         from azure.identity import AzureCliCredential, ChainedTokenCredential, EnvironmentCredential
 
         try:
-            return ChainedTokenCredential(EnvironmentCredential(), AzureCliCredential(process_timeout=20))
+            return ChainedTokenCredential(EnvironmentCredential(**NETWORK), AzureCliCredential(process_timeout=20))
         except ValueError as error:  # what the AZURE_* variables name does not fit together
             raise SourceAuth(
                 "The AZURE_* variables do not describe a service principal: set AZURE_TENANT_ID, AZURE_CLIENT_ID and "
