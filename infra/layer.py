@@ -144,9 +144,13 @@ def _lighten(data: Path) -> None:
 
 
 def _without_prose(value: Any) -> Any:
-    """A shape may have a member of that name; prose is a text."""
+    """A shape may have a member of that name; prose is a text. botocore insists on that of client parameters."""
     if isinstance(value, dict):
-        return {k: _without_prose(v) for k, v in value.items() if not (k == "documentation" and isinstance(v, str))}
+        return {
+            k: v if k == "clientContextParams" else _without_prose(v)
+            for k, v in value.items()
+            if not (k == "documentation" and isinstance(v, str))
+        }
     return [_without_prose(one) for one in value] if isinstance(value, list) else value
 
 

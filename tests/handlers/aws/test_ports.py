@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 import threading
 import time
 import uuid
@@ -27,9 +29,11 @@ from handlers.aws.keys import AwsKeys
 from handlers.aws.objects import EXPIRY_CLASSES, EXPIRY_TAG, NONCE, S3Objects, object_key
 from handlers.aws.queue import SqsQueue
 from handlers.aws.scheduler import AwsScheduler, description, schedule_name, target_input
+from infra.layer import AWS_SERVICES, ROOT, layer
 from tests.contract.aws import settings
 from tests.handlers.aws.test_store import Refusing
 from tests.runtimes.ministack import Ministack, Moto, client, shared
+from tests.runtimes.places import python313
 
 QUEUE = "https://sqs.us-east-1.amazonaws.com/000000000000/jobs"
 DAILY = Schedule("low-stock", "0 9 * * *", "UTC", {"alert": "low-stock"})
@@ -305,3 +309,24 @@ def test_more_timers_than_one_page_are_listed() -> None:
     for name in names:
         timers.upsert(Schedule(name, "0 9 * * *", "UTC", {"alert": name}))
     assert [one.name for one in timers.list()] == names
+
+
+# ── the bundle ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+CLIENTS = """
+import sys
+import botocore.session
+session = botocore.session.get_session()
+for service in sys.argv[1:]:
+    session.create_client(service, region_name="eu-central-1", aws_access_key_id="x", aws_secret_access_key="x")
+"""
+
+
+def test_every_client_that_we_make_can_be_made_of_what_is_in_the_bundle() -> None:
+    """Its botocore is pruned: of services, and of prose."""
+    packages = layer("aws", [], "3.13", offline=True).folder
+    command = [str(python313()), "-c", CLIENTS, *AWS_SERVICES]
+    done = subprocess.run(command, env={"PYTHONPATH": str(packages)}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    text = "".join(path.read_text() for path in (ROOT / "handlers" / "aws").glob("*.py"))
+    assert set(re.findall(r'client\("(\w+)"\)', text)) <= set(AWS_SERVICES)
