@@ -45,6 +45,7 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.alerts
 	$(BIN)/python -m benchmarks.paging
 	$(BIN)/python -m benchmarks.coldstart
+	$(BIN)/python -m benchmarks.coldstart_others
 
 format: $(STAMP)
 	$(BIN)/ruff format .

@@ -130,7 +130,7 @@ def _measure(scratch: Path, python: Path, library: Path, runs: int) -> int:
     stack = Ministack()
     try:
         with ReplayServer(Recorded.load(obtain())) as github:
-            report = build("aws", _project(scratch / "company", github.url), scratch)
+            report = build("aws", small_project(scratch / "company", github.url), scratch)
             folder = scratch / "function"
             with zipfile.ZipFile(report.path) as archive:
                 archive.extractall(folder)
@@ -177,7 +177,7 @@ def _compare(place: Place, runs: int) -> int:
     return 1 if missed else 0
 
 
-def _project(root: Path, github: str) -> Path:
+def small_project(root: Path, github: str) -> Path:
     hook = "http://127.0.0.1:9/hook"
     write_project(root, hook)
     (root / "omni.yaml").write_text(OMNI % (github, hook))
@@ -207,18 +207,18 @@ class Place:
                 result = function.invoke(asked)
                 wall = time.monotonic() - function.started
                 _good(result, function)
-                costs.append(Cost(_cpu_ms(function.child.process.pid), wall * 1e3))
-        return _median(costs[1:])
+                costs.append(Cost(cpu_ms(function.child.process.pid), wall * 1e3))
+        return median(costs[1:])
 
     def warm(self, handler: str, asked: Any) -> float:
         """CPU milliseconds of one call of many."""
         with self.start(handler) as function:
             for _ in range(20):
                 _good(function.invoke(asked), function)
-            before = _cpu_ms(function.child.process.pid)
+            before = cpu_ms(function.child.process.pid)
             for _ in range(WARM_CALLS):
                 function.invoke(asked)
-            return (_cpu_ms(function.child.process.pid) - before) / WARM_CALLS
+            return (cpu_ms(function.child.process.pid) - before) / WARM_CALLS
 
     def imports(self, handler: str, asked: Any) -> Counter[str]:
         """Microseconds of own import time by top package, of one run under ``-X importtime``."""
@@ -269,15 +269,15 @@ def _alone(python: Path, paths: Sequence[Path], code: str, runs: int) -> Cost:
             capture_output=True, text=True, check=True,
         )  # fmt: skip
         costs.append(Cost(float(done.stdout.splitlines()[-1]), (time.monotonic() - started) * 1e3))
-    return _median(costs)
+    return median(costs)
 
 
-def _cpu_ms(pid: int) -> float:
+def cpu_ms(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
     return (int(fields[11]) + int(fields[12])) * 1e3 / os.sysconf("SC_CLK_TCK")
 
 
-def _median(costs: Sequence[Cost]) -> Cost:
+def median(costs: Sequence[Cost]) -> Cost:
     return Cost(statistics.median(c.cpu for c in costs), statistics.median(c.wall for c in costs))
 
 
