@@ -279,3 +279,28 @@ def test_timers_may_be_somebody_elses(module: Callable[..., Module], good: dict[
     alarms = {a.split('"')[1] for a in state if a.startswith("azurerm_monitor_scheduled_query")}
     assert alarms == {"errors", "poison"}, "of timers whose runs nobody logs, nothing could be told"
     assert "azurerm_user_assigned_identity.timers" in state, "whoever makes them needs it"
+
+
+def test_an_apply_that_was_interrupted_goes_on(module: Callable[..., Module], good: dict[str, Any]) -> None:
+    ours = module("azure")
+    ours.plan(good)  # writes the root module
+    half = [
+        "-target=module.this.azurerm_logic_app_action_custom.key",
+        "-target=module.this.azurerm_key_vault_key.tenants",
+    ]
+    ours._run("apply", "-input=false", "-auto-approve", *half)
+    rest = ours.plan(good).actions()
+    assert rest
+    assert {str(done) for done in rest.values()} == {"['create']"}, "nothing that is there is made again or taken away"
+    ours.apply(good)
+    assert ours.plan(good).actions() == {}
+
+
+def test_a_rollback_is_the_earlier_manifest(
+    module: Callable[..., Module], good: dict[str, Any], tmp_path: Path
+) -> None:
+    ours = module("azure")
+    before = app(ours.apply(good).resources())
+    ours.apply({**good, "manifest": str(write_manifest(tmp_path / "newer"))})
+    after = app(ours.apply(good).resources())
+    assert after == before
