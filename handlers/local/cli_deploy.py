@@ -71,8 +71,9 @@ def _carry_out(there: Deployment, manifest: Path, options: argparse.Namespace, *
         followed, outputs = _baked(there, manifest, outputs, options)
     elif careful and not found.empty:
         there.keep(manifest)  # the first deployment: nothing to share calls with
+    absent = _absent_secrets(there, manifest, outputs)
     if wants_json(options):
-        print_json({**found.to_dict(), "outputs": outputs, "canary": followed})
+        print_json({**found.to_dict(), "outputs": outputs, "canary": followed, "absent_secrets": absent})
     else:
         say("")
         for name, value in outputs.items():
@@ -96,6 +97,35 @@ def _baked(
             "to look at.", canary="rolled back",
         )  # fmt: skip
     return {"promoted": True}, outputs
+
+
+def _absent_secrets(there: Deployment, manifest: Path, outputs: dict[str, Any]) -> list[str]:
+    """Secrets that the project refers to and that are not in the cloud, each said with where it was looked for.
+
+    They are made by hand, so that no value is ever in Terraform's state: a deployment without them is not yet done.
+    """
+    import json
+    import os
+
+    from core.settings import Settings
+    from handlers import clouds
+
+    env = {**os.environ, **{name: str(value) for name, value in (outputs.get("settings") or {}).items()}}
+    absent: list[str] = []
+    secrets: Any = None
+    for name in json.loads(manifest.read_text("utf-8"))["secrets"]:
+        try:
+            if secrets is None:
+                settings = Settings.from_env(env)
+                secrets = clouds.load(clouds.PLATFORMS[there.cloud])(settings, env, there.root).secrets
+            secrets.get(name)
+        except ConfigInvalid as error:
+            absent.append(name)
+            _note(f"secret {name}: {error.message}")
+        except Error as error:
+            _note(f"Whether the secrets are there is not known: {error.code}: {error.message}")
+            break
+    return absent
 
 
 def _status(there: Deployment, options: argparse.Namespace) -> int:

@@ -1,0 +1,153 @@
+"""`omni deploy` and `omni schedule` as a user types them: the real terraform on a root module of one's own, and
+EventBridge Scheduler in an emulator."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from pathlib import Path
+
+import pytest
+
+from tests.handlers.local.test_cli import good, omni
+from tests.parts import foreign
+from tests.runtimes.ministack import CREDENTIALS, Ministack, client, shared
+from tests.runtimes.places import python313
+
+ROOT_MODULE = """
+variable "manifest" { type = string }
+variable "region" { type = string }
+locals { told = jsondecode(file(var.manifest)) }
+resource "terraform_data" "function" { input = [local.told.code.file, local.told.project.file, var.region] }
+resource "terraform_data" "timer" {
+  for_each = local.told.timers
+  input    = each.value.native
+}
+output "digest" { value = local.told.project.digest }
+output "settings" { value = { OMNI_SECRET_PREFIX = "nowhere/", OMNI_REGION = "us-east-1" } }
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    good("init", "p", cwd=tmp_path)
+    return tmp_path / "p"
+
+
+@pytest.fixture
+def deployable(home: Path) -> Path:
+    python313()
+    foreign("terraform", shutil.which("terraform") is not None, "install Terraform 1.9 or later")
+    (home / "deploy" / "aws").mkdir(parents=True)
+    (home / "deploy" / "aws" / "main.tf").write_text(ROOT_MODULE)
+    (home / "deploy" / "aws" / "terraform.tfvars").write_text('region = "eu-central-1"\n')
+    return home
+
+
+def schedule(home: Path, cron: str) -> None:
+    alert = home / "alerts" / "orders.yaml"
+    lines = [line for line in alert.read_text().splitlines() if not line.startswith("schedule:")]
+    alert.write_text("\n".join([*lines, f'schedule: "{cron}"']) + "\n")
+
+
+# ── deploy ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_plan_apply_status_and_back(deployable: Path) -> None:
+    status = json.loads(good("deploy", "status", "aws", "--json", cwd=deployable).stdout)
+    assert (status["deployed"], status["in_step"], status["history"]) == (None, False, [])
+    planned = good("deploy", "aws", cwd=deployable)
+    assert "3 resources: 3 to create" in planned.stdout and "source shop:" in planned.stdout
+    assert not (deployable / "deploy" / "aws" / "terraform.tfstate").exists(), "a plan is the default"
+    first = json.loads(good("deploy", "aws", "--apply", "--json", cwd=deployable).stdout)
+    assert first["counts"] == {"create": 3}
+    schedule(deployable, "*/5 * * * *")
+    status = json.loads(good("deploy", "status", "aws", "--json", cwd=deployable).stdout)
+    assert (status["deployed"], status["in_step"]) == (first["outputs"]["digest"], False)
+    second = json.loads(good("deploy", "aws", "--apply", "--json", cwd=deployable).stdout)
+    assert second["timers"] == [{"action": "change", "alert": "big-orders"}]
+    assert "(the same)" in good("deploy", "status", "aws", cwd=deployable).stdout
+    back = good("deploy", "rollback", "aws", cwd=deployable)
+    assert "change   timer of big-orders" in back.stdout
+    good("deploy", "rollback", "aws", "--apply", cwd=deployable)
+    status = json.loads(good("deploy", "status", "aws", "--json", cwd=deployable).stdout)
+    assert status["deployed"] == first["outputs"]["digest"] == status["outputs"]["digest"]
+    assert len(status["history"]) == 3
+
+
+def test_secrets_that_are_not_in_the_cloud_yet_are_named(deployable: Path) -> None:
+    omni_yaml = deployable / "omni.yaml"
+    omni_yaml.write_text(omni_yaml.read_text().replace(
+        "  local: {roles", '  ann: {roles: [viewer], key: "secret:ann_key"}\n  local: {roles'
+    ))  # fmt: skip
+    env = {**CREDENTIALS, "OMNI_ENDPOINT_URL": shared(Ministack).url}
+    done = good("deploy", "aws", "--apply", "--json", cwd=deployable, env=env)
+    assert json.loads(done.stdout)["absent_secrets"] == ["ann_key"]
+    assert "secret ann_key: Secrets Manager has no secret 'nowhere/ann_key'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["deploy"], "required: what"),
+        (["deploy", "mars"], "invalid choice"),
+        (["deploy", "status"], "Say which cloud"),
+        (["deploy", "aws", "gcp"], "takes no second cloud"),
+        (["deploy", "aws", "--plan", "--apply"], "not both"),
+        (["deploy", "rollback", "aws"], "no earlier deployment"),
+        (["schedule", "render"], "--cloud"),
+        (["schedule", "plan", "--cloud", "aws"], "OMNI_SCHEDULE_GROUP"),
+    ],
+)
+def test_wrong_words(home: Path, arguments: list[str], says: str) -> None:
+    done = omni(*arguments, cwd=home)
+    assert (done.returncode, done.stdout) == (2, "") and says in done.stderr, done.stderr
+
+
+def test_a_variable_that_nobody_set_is_named_with_where_to_set_it(deployable: Path) -> None:
+    (deployable / "deploy" / "aws" / "terraform.tfvars").unlink()
+    done = omni("deploy", "aws", cwd=deployable)
+    assert done.returncode == 2
+    assert "Set region in terraform.tfvars" in done.stderr
+
+
+def test_a_schedule_that_the_cloud_has_not_is_told_before_anything_is_built(deployable: Path) -> None:
+    schedule(deployable, "0 9 13 * 5")
+    done = omni("deploy", "aws", "--apply", cwd=deployable)
+    assert done.returncode == 2
+    assert "orders.yaml" in done.stderr and "alert 'big-orders'" in done.stderr
+    assert not (deployable / "dist" / "aws" / "deployment.json").exists()
+
+
+# ── schedule ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_render_says_it_in_the_clouds_words(home: Path) -> None:
+    found = json.loads(good("schedule", "render", "--cloud", "aws", "--json", cwd=home).stdout)
+    assert found["big-orders"]["native"] == {"expression": "cron(0 9 ? * 2-6 *)"}
+    assert "cron(* * * * ? *)" in good("schedule", "render", "--cloud", "aws", cwd=home).stdout
+
+
+def test_timers_are_made_changed_and_deleted_until_they_are_as_the_project_says(home: Path) -> None:
+    url, group = shared(Ministack).url, f"g{uuid.uuid4().hex[:8]}"
+    client("scheduler", url).create_schedule_group(Name=group)
+    env = {
+        **CREDENTIALS, "OMNI_ENDPOINT_URL": url, "OMNI_SCHEDULE_GROUP": group,
+        "OMNI_SCHEDULE_TARGET": "arn:aws:lambda:us-east-1:000000000000:function:watch:live",
+        "OMNI_SCHEDULE_ROLE": "arn:aws:iam::000000000000:role/timers",
+    }  # fmt: skip
+
+    def changes(action: str) -> list[tuple[str, str]]:
+        told = json.loads(good("schedule", action, "--cloud", "aws", "--json", cwd=home, env=env).stdout)
+        return [(one["action"], one["timer"]) for one in told["changes"]]
+
+    assert changes("plan") == [("create", "big-orders"), ("create", "sweep")]
+    assert client("scheduler", url).list_schedules(GroupName=group)["Schedules"] == [], "a plan makes none"
+    assert changes("apply") == [("create", "big-orders"), ("create", "sweep")]
+    assert changes("plan") == []
+    schedule(home, "30 7 * * *")
+    assert changes("apply") == [("change", "big-orders")]
+    (home / "alerts" / "orders.yaml").unlink()
+    assert changes("plan") == changes("apply") == [("delete", "big-orders")]
+    assert "as the project says" in good("schedule", "plan", "--cloud", "aws", cwd=home, env=env).stdout
