@@ -33,6 +33,25 @@ class _Recorded(logging.Handler):
             CALLS.add(str(name).lstrip("/"))
 
 
+class _Streams(grpc.UnaryStreamClientInterceptor):
+    """They do not log the calls that are answered by a stream: these are seen as they pass."""
+
+    def intercept_unary_stream(self, continuation: Any, details: Any, request: Any) -> Any:
+        CALLS.add(str(details.method).lstrip("/"))
+        return continuation(details, request)
+
+
+@contextmanager
+def _streams_recorded() -> Iterator[None]:
+    """For channels made within."""
+    plain = grpc.insecure_channel
+    grpc.insecure_channel = lambda *given, **named: grpc.intercept_channel(plain(*given, **named), _Streams())
+    try:
+        yield
+    finally:
+        grpc.insecure_channel = plain
+
+
 def record() -> None:
     for package in ("cloud.firestore_v1", "cloud.secretmanager_v1", "cloud.kms_v1", "cloud.scheduler_v1", "pubsub_v1"):
         logger = logging.getLogger(f"google.{package}")
@@ -74,8 +93,8 @@ def clients(endpoint: str = "") -> Clients:
 
 def firestore_client(address: str) -> Callable[[], Any]:
     made = clients()
-    with environment("FIRESTORE_EMULATOR_HOST", address):
-        made.firestore(PROJECT, "(default)")
+    with environment("FIRESTORE_EMULATOR_HOST", address), _streams_recorded():
+        assert made.firestore(PROJECT, "(default)")._firestore_api, "made now, with its channel"
     return lambda: made.firestore(PROJECT, "(default)")
 
 
