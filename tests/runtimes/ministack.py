@@ -10,6 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import Any, Protocol
 
+import orjson
+
 from tests.parts import need
 from tests.runtimes.process import Child, free_port
 
@@ -40,18 +42,32 @@ def shared(kind: type[Emulator]) -> Emulator:
     return server
 
 
+_MINISTACK = """
+import sys
+sys.path.append(sys.argv.pop(1))
+from ministack.__main__ import main
+main()
+"""
+
+
 class Ministack:
-    """``url`` is the endpoint of every service."""
+    """``url`` is the endpoint of every service.
+
+    ``python``: the interpreter to run it with, which is also the one that its Lambda functions run on, with nothing but
+    what is in their zips (this environment's packages are for ministack alone).
+    """
 
     program = "ministack"
 
-    def __init__(self) -> None:
+    def __init__(self, python: Path | None = None) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self._folder = tempfile.TemporaryDirectory()
         binary = command(self.program)
         assert binary is not None
-        self.child = Child([binary], {
+        packages = str(Path(orjson.__file__).parents[1])
+        started = [binary] if python is None else [str(python), "-c", _MINISTACK, packages]
+        self.child = Child(started, {
             "GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "IOT_MTLS_ENABLED": "0", "LAMBDA_EXECUTOR": "local",
         }, Path(self._folder.name))  # fmt: skip
         try:

@@ -88,6 +88,8 @@ class Module:
         shutil.copytree(source, self.module, ignore=_LEFT_OUT)
         self.root.mkdir()
         self._ready: set[Path] = set()
+        self.log: Path | None = None
+        """Where a genuine provider writes what it calls."""
 
     def validate(self, where: str = "") -> None:
         """The module itself, or a folder in it such as ``examples/minimal``. Raises Failed."""
@@ -156,6 +158,8 @@ class Module:
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("TF_", "AWS_", "ARM_", "GOOGLE_"))}
         env = {**clean, "TF_CLI_CONFIG_FILE": str(self._config), "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"}
         env |= {"AWS_EC2_METADATA_DISABLED": "true"}
+        if self.log is not None:
+            env |= {"TF_LOG_PROVIDER": "DEBUG", "TF_LOG_PATH": str(self.log)}
         command = [terraform(), arguments[0], *(() if arguments[0] == "show" else ("-no-color",)), *arguments[1:]]
         done = subprocess.run(command, cwd=cwd or self.root, env=env, capture_output=True, text=True, check=False)
         if done.returncode != 0:

@@ -24,7 +24,7 @@ from tests.contract import (
     test_secrets,
     test_store,
 )
-from tests.terraform.harness import Values
+from tests.terraform.harness import MODULES, Values
 
 SUITE = {
     "keys": test_keys, "objects": test_objects, "queue": test_queue, "schedulers": test_scheduler,
@@ -150,6 +150,24 @@ def test_the_timers_may_call_watch_and_nothing_else(applied: Values) -> None:
     assert actions(statements) == {"lambda:InvokeFunction", "sqs:SendMessage", "kms:Decrypt", "kms:GenerateDataKey"}
     (invoke,) = [one for one in statements if "lambda:InvokeFunction" in listed(one["Action"])]
     assert invoke["Resource"] == applied.resources("aws_lambda_alias")['aws_lambda_alias.canary["watch"]']["arn"]
+
+
+def test_the_deployers_policies_fit_into_iam_and_name_what_they_allow() -> None:
+    files = sorted((MODULES / "aws" / "deployer").glob("*.json"))
+    assert len(files) == 2
+    for file in files:
+        policy = json.loads(file.read_text())
+        for statement in policy["Statement"]:
+            assert not [action for action in statement["Action"] if "*" in action]
+            assert statement["Sid"] == "WithoutArn" or all("NAME" in one for one in _told(statement)), statement["Sid"]
+        text = json.dumps(policy, separators=(",", ":")).replace("ACCOUNT", "1" * 12).replace("NAME", "o" * 24)
+        assert len(text.replace("REGION", "ap-southeast-2")) <= 6_144
+
+
+def _told(statement: dict[str, Any]) -> list[str]:
+    """What keeps a statement to one deployment: its resources' names, or a tag."""
+    condition = statement.get("Condition", {}).get("StringEquals", {})
+    return [*condition.values()] or [one for one in statement["Resource"] if not one.endswith("key/*")]
 
 
 def test_the_docs_name_what_a_deployer_of_timers_needs(calls: dict[str, set[str]]) -> None:
