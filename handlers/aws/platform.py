@@ -1,6 +1,7 @@
 """AWS's ports: Secrets Manager, DynamoDB, S3, SQS, EventBridge Scheduler, KMS, and who this function instance is.
 
-A client is made when it is first used: making one reads the service's description, 10 to 30 ms.
+A client is made when it is first used: making one reads the service's description, 10 to 30 ms. watch needs state and
+secrets alone, so the other ports' modules are imported when they are first used as well.
 """
 
 from __future__ import annotations
@@ -9,15 +10,11 @@ import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from core.ports import Platform
+from core.ports import Keys, Objects, Platform, Queue, Scheduler
 from core.settings import Settings
 from handlers.aws.clients import Clients
-from handlers.aws.keys import AwsKeys
-from handlers.aws.objects import S3Objects
-from handlers.aws.queue import SqsQueue
-from handlers.aws.scheduler import AwsScheduler
 from handlers.aws.secrets import AwsSecrets
 from handlers.aws.store import DynamoStore
 
@@ -34,13 +31,51 @@ def platform(settings: Settings, env: Mapping[str, str], _root: Path | None = No
         secrets=AwsSecrets(client("secretsmanager"), settings.secret_prefix),
         store=DynamoStore(client("dynamodb"), settings.store_table),
         owner=AwsOwner(env.get("AWS_LAMBDA_LOG_STREAM_NAME", "")),
-        objects=S3Objects(client("s3"), settings.objects),
-        queue=SqsQueue(client("sqs"), settings.queue),
-        scheduler=AwsScheduler(client("scheduler"), settings),
-        keys=AwsKeys(client("kms"), settings.key),
+        objects=cast(Objects, _Later(lambda: _objects(client("s3"), settings))),
+        queue=cast(Queue, _Later(lambda: _queue(client("sqs"), settings))),
+        scheduler=cast(Scheduler, _Later(lambda: _scheduler(client("scheduler"), settings))),
+        keys=cast(Keys, _Later(lambda: _keys(client("kms"), settings))),
         facts={"state": f"DynamoDB table {settings.store_table}",
                "secrets": f"Secrets Manager, {settings.secret_prefix}*"},
     )  # fmt: skip
+
+
+class _Later:
+    """A port that is made when one of its methods is first asked for."""
+
+    def __init__(self, make: Callable[[], object]) -> None:
+        self._make = make
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        port = self._make()
+        self.__dict__.update({one: getattr(port, one) for one in dir(port) if not one.startswith("_")})
+        return getattr(port, name)
+
+
+def _objects(client: Callable[[], Any], settings: Settings) -> Objects:
+    from handlers.aws.objects import S3Objects
+
+    return S3Objects(client, settings.objects)
+
+
+def _queue(client: Callable[[], Any], settings: Settings) -> Queue:
+    from handlers.aws.queue import SqsQueue
+
+    return SqsQueue(client, settings.queue)
+
+
+def _scheduler(client: Callable[[], Any], settings: Settings) -> Scheduler:
+    from handlers.aws.scheduler import AwsScheduler
+
+    return AwsScheduler(client, settings)
+
+
+def _keys(client: Callable[[], Any], settings: Settings) -> Keys:
+    from handlers.aws.keys import AwsKeys
+
+    return AwsKeys(client, settings.key)
 
 
 class AwsOwner:

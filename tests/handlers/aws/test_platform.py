@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable
 from functools import partial
@@ -14,6 +16,7 @@ from core.settings import Settings
 from handlers.aws.clients import Clients
 from handlers.aws.platform import platform
 from handlers.aws.secrets import AwsSecrets
+from infra.layer import ROOT
 from tests.runtimes.ministack import client
 from tests.runtimes.process import free_port
 
@@ -94,3 +97,38 @@ def test_owners_differ_and_never_say_that_another_is_gone() -> None:
     one, two = platform(Settings(), {}).owner, platform(Settings(), {}).owner
     assert one.name() != two.name()
     assert not one.gone(two.name())
+
+
+LEAN = """
+import sys
+from core.settings import Settings
+from handlers.aws.platform import platform
+ports = platform(Settings(region="eu-central-1"), {})
+assert ports.objects and ports.queue and ports.scheduler and ports.keys
+print(*sorted(name for name in sys.modules if name.startswith("handlers.aws.")))
+"""
+
+
+def test_what_watch_does_not_need_is_not_imported() -> None:
+    done = subprocess.run([sys.executable, "-c", LEAN], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [
+        f"handlers.aws.{one}" for one in ("clients", "errors", "platform", "secrets", "store")
+    ]
+
+
+def test_ports_that_come_later_work_as_the_others(endpoint: str) -> None:
+    bucket = f"b-{uuid.uuid4().hex[:8]}"
+    client("s3", endpoint).create_bucket(Bucket=bucket)
+    made = platform(Settings(endpoint_url=endpoint, region="us-east-1", objects=bucket), {})
+    assert made.objects is not None
+    made.objects.put("a", b"1")
+    assert made.objects.get("a") == b"1"
+    assert made.queue is not None
+    with pytest.raises(ConfigInvalid, match="OMNI_QUEUE"):
+        made.queue.send({})
+    assert made.keys is not None
+    with pytest.raises(ConfigInvalid, match="OMNI_KEY"):
+        made.keys.wrap("acme", b"0" * 16, {})
+    assert made.scheduler is not None
+    with pytest.raises(ConfigInvalid, match="OMNI_SCHEDULE_GROUP"):
+        made.scheduler.list()
