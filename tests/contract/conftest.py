@@ -19,7 +19,7 @@ managers; a port that is not offered is not tested for that platform:
     PLACES: tuple[str, ...]                                     what the text of a missing secret's error has to name
     INEXPRESSIBLE: str                                          a cron that the service does not have
     PARALLEL = False                                            (optional) where concurrent writers are too slow here
-    WRONG: Mapping[str, str]                                    (optional) test -> what its emulator does wrong, strictly
+    WRONG: Mapping[str, str]                                    (optional) test -> what its emulator does wrong
 
 ``folder`` is an empty folder of the test. A module may call ``tests.parts.need`` for what a machine may lack.
 """
