@@ -148,6 +148,12 @@ def test_a_setting_of_the_wrong_shape_is_named_before_any_call(act: Callable[[],
     assert caught.value.details["key"] == variable
 
 
+@pytest.mark.parametrize("wrapped", [b"", b"x" * 7_000])
+def test_what_kms_would_refuse_for_its_length_is_refused_as_altered_before_any_call(wrapped: bytes) -> None:
+    with pytest.raises(SourceAuth, match="altered"):
+        AwsKeys(lambda: None, "alias/mine").unwrap("acme", wrapped, {})
+
+
 # ── objects ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
