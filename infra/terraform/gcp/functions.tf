@@ -1,5 +1,5 @@
 # The three functions: Cloud Run services that Google builds from the code zip as functions ("Cloud Run functions"). As
-# services they have what a google_cloudfunctions2_function lacks: named revisions, and traffic shared between two.
+# services they have what a google_cloudfunctions2_function lacks: calls shared between two revisions.
 
 locals {
   functions = {
@@ -48,19 +48,8 @@ locals {
     { for name, value in var.settings : "OMNI_${upper(name)}" => value },
   )
 
-  # A revision's name says what is in it: the same input is the same revision, and a change is a new one.
-  revisions = {
-    for name, one in local.functions : name => "${var.name}-${name}-${substr(sha256(jsonencode([
-      local.manifest.code.sha256, local.manifest.project.sha256, local.base_image, local.settings, var.environment, one,
-      var.memory_mb, var.vpc, local.labels,
-    ])), 0, 10)}"
-  }
-
   # The audience of a caller's token is this, to the letter.
   url = { for name, one in google_cloud_run_v2_service.this : name => trimsuffix(one.uri, "/") }
-
-  # Function -> revision that keeps what the new one does not get.
-  stable = { for name, revision in var.canary.stable : name => revision if revision != local.revisions[name] }
 }
 
 resource "google_artifact_registry_repository" "this" {
@@ -113,7 +102,6 @@ resource "google_cloud_run_v2_service" "this" {
   }
 
   template {
-    revision                         = local.revisions[each.key]
     service_account                  = google_service_account.this[each.key].email
     timeout                          = "${each.value.timeout}s"
     max_instance_request_concurrency = each.value.concurrency
@@ -158,35 +146,16 @@ resource "google_cloud_run_v2_service" "this" {
     }
   }
 
-  dynamic "traffic" {
-    for_each = contains(keys(local.stable), each.key) ? [] : ["all"]
-
-    content {
-      type    = "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST"
-      percent = 100
-    }
-  }
-  dynamic "traffic" {
-    for_each = contains(keys(local.stable), each.key) && var.canary.percent > 0 ? ["canary"] : []
-
-    content {
-      type     = "TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION"
-      revision = local.revisions[each.key]
-      percent  = var.canary.percent
-      tag      = "canary"
-    }
-  }
-  dynamic "traffic" {
-    for_each = contains(keys(local.stable), each.key) ? [local.stable[each.key]] : []
-
-    content {
-      type     = "TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION"
-      revision = traffic.value
-      percent  = 100 - var.canary.percent
-    }
+  # Where the calls go at first. From then on it is left alone: `omni deploy` pins a revision, and moves the calls to the
+  # next one step by step. Who never does has every new revision take all calls at once.
+  traffic {
+    type    = "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST"
+    percent = 100
   }
 
   lifecycle {
+    ignore_changes = [client, client_version, traffic]
+
     precondition {
       condition     = length(local.unset) == 0
       error_message = "The project refers to ${join(", ", formatlist("$${%s}", local.unset))}: set it in `environment`."

@@ -88,6 +88,8 @@ resource "google_storage_bucket_object" "code" {
   name   = "code/${local.manifest.code.file}"
   source = "${local.folder}/${local.manifest.code.file}"
 
+  deletion_policy = "ABANDON"
+
   lifecycle {
     create_before_destroy = true
 
@@ -102,6 +104,9 @@ resource "google_storage_bucket_object" "project" {
   bucket = google_storage_bucket.this.name
   name   = "projects/${local.manifest.project.file}"
   source = "${local.folder}/${local.manifest.project.file}"
+
+  # An earlier revision still reads its own when it starts: while it has calls, and when it gets them back.
+  deletion_policy = "ABANDON"
 
   lifecycle {
     create_before_destroy = true

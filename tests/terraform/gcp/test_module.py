@@ -192,41 +192,34 @@ def test_two_deployments_in_one_project_share_nothing(module: ModuleOf, good: di
     assert first & second == set()
 
 
-def test_a_change_of_yaml_makes_new_revisions_and_leaves_the_code(
+def test_a_change_of_yaml_leaves_the_code_and_the_calls_where_they_are(
     module: ModuleOf, tmp_path: Path, good: dict[str, Any]
 ) -> None:
     ours, path = module("gcp"), write_manifest(tmp_path / "gcp")
     before = ours.apply({**good, "manifest": str(path)})
     write_manifest(tmp_path / "gcp", project_says="more")
     plan = ours.plan({**good, "manifest": str(path)})
-    actions = plan.actions()
-    assert set(actions) == {
+    assert set(plan.actions()) == {
         *(SERVICE.format(name) for name in ("ask", "watch", "work")), "google_storage_bucket_object.project",
     }  # fmt: skip
+    (project,) = (one for a, one in before.resources("google_storage_bucket_object").items() if a.endswith("project"))
+    assert project["deletion_policy"] == "ABANDON", "the revision that has the calls reads it when it starts"
     for name in ("ask", "watch", "work"):
         old, new = (service(one, name) for one in (before, plan))
-        assert old["template"][0]["revision"] != new["template"][0]["revision"]
         assert old["build_config"] == new["build_config"]
+        assert old["traffic"] == new["traffic"]
+        assert environment(before, name)["OMNI_PROJECT_OBJECT"] != environment(plan, name)["OMNI_PROJECT_OBJECT"]
 
 
-def test_a_canary_gets_five_percent_then_all_or_nothing(module: ModuleOf, tmp_path: Path, good: dict[str, Any]) -> None:
-    ours, path = module("gcp"), write_manifest(tmp_path / "gcp")
-    good = {**good, "manifest": str(path)}
-    first = ours.apply(good).outputs()["canary"]["ask"]
-    assert (first["percent"], first["stable"]) == (100, None)
-    write_manifest(tmp_path / "gcp", project_says="more")
-    stable = {"ask": first["revision"]}
-    second = ours.apply({**good, "canary": {"stable": stable}})
-    told = second.outputs()["canary"]
-    assert (told["ask"]["percent"], told["ask"]["stable"], told["watch"]["percent"]) == (5, first["revision"], 100)
-    split = {one["revision"]: (one["percent"], one["tag"]) for one in service(second, "ask")["traffic"]}
-    assert split == {told["ask"]["revision"]: (5, "canary"), first["revision"]: (95, None)}
-    back = ours.plan({**good, "canary": {"stable": stable, "percent": 0}})
-    assert set(back.actions()) == {SERVICE.format("ask")}
-    (only,) = service(back, "ask")["traffic"]
-    assert (only["revision"], only["percent"]) == (first["revision"], 100)
-    (all_of_it,) = service(ours.plan(good), "ask")["traffic"]
-    assert (all_of_it["type"], all_of_it["percent"]) == ("TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST", 100)
+def test_a_canary_is_told_to_omni_deploy(module: ModuleOf, state: Values, good: dict[str, Any]) -> None:
+    told = state.outputs()["canary"]
+    assert (told["percent"], told["minutes"], told["region"]) == (5, 10, "europe-west3")
+    assert {name: one["latency_ms"] for name, one in told["functions"].items()} == {
+        "ask": 10_000, "watch": 60_000, "work": None,
+    }  # fmt: skip
+    assert module("gcp").apply({**good, "canary": {"enabled": False}}).outputs()["canary"] is None
+    text = (MODULES / "gcp" / "functions.tf").read_text()
+    assert re.search(r"ignore_changes = \[.*traffic\]", text), "an apply moves no calls"
 
 
 def test_what_holds_data_is_kept_unless_said_otherwise(module: ModuleOf, good: dict[str, Any]) -> None:

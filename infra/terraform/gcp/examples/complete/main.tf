@@ -47,5 +47,5 @@ module "omnisentinel" {
   tracing            = true
   budget             = { amount = 50, billing_account = "012345-6789AB-CDEF01", currency = "EUR" }
 
-  # canary = { percent = 5, stable = { ask = "omni-prod-ask-0123456789" } }
+  canary = { percent = 10, minutes = 30 }
 }

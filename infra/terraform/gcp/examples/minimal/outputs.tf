@@ -1,5 +1,5 @@
 output "canary" {
-  description = "Revisions, and what share of the calls each gets."
+  description = "What `omni deploy` moves to the new revision step by step."
   value       = module.omnisentinel.canary
 }
 
