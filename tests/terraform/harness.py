@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -88,6 +89,8 @@ class Module:
         shutil.copytree(source, self.module, ignore=_LEFT_OUT)
         self.root.mkdir()
         self._ready: set[Path] = set()
+        self.environment: dict[str, str] = {}
+        """More variables for terraform and its providers."""
         self.log: Path | None = None
         """Where a genuine provider writes what it calls."""
 
@@ -107,6 +110,20 @@ class Module:
         self._call(variables)
         self._run("apply", "-input=false", "-auto-approve")
         return Values(json.loads(self._run("show", "-json")))
+
+    def interrupt(self, variables: Mapping[str, Any], after: str) -> str:
+        """Begin to apply, and interrupt it as Ctrl-C would when ``after`` is printed; returns what it printed."""
+        self._call(variables)
+        command, env = self._command("apply", "-input=false", "-auto-approve")
+        with subprocess.Popen(command, cwd=self.root, env=env, stdout=subprocess.PIPE, text=True) as running:
+            assert running.stdout is not None
+            printed = ""
+            for line in running.stdout:
+                if after in line and after not in printed:
+                    running.send_signal(signal.SIGINT)
+                printed += line
+        assert running.returncode != 0, "it came to its end before it was interrupted"
+        return printed
 
     def destroy(self) -> Values:
         self._run("destroy", "-input=false", "-auto-approve")
@@ -155,16 +172,20 @@ class Module:
             self._ready.add(where)
 
     def _run(self, *arguments: str, cwd: Path | None = None) -> str:
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("TF_", "AWS_", "ARM_", "GOOGLE_"))}
-        env = {**clean, "TF_CLI_CONFIG_FILE": str(self._config), "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"}
-        env |= {"AWS_EC2_METADATA_DISABLED": "true"}
-        if self.log is not None:
-            env |= {"TF_LOG_PROVIDER": "DEBUG", "TF_LOG_PATH": str(self.log)}
-        command = [terraform(), arguments[0], *(() if arguments[0] == "show" else ("-no-color",)), *arguments[1:]]
+        command, env = self._command(*arguments)
         done = subprocess.run(command, cwd=cwd or self.root, env=env, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise Failed(f"terraform {' '.join(arguments)}: {done.stdout[-6000:]}{done.stderr[-6000:]}")
         return done.stdout
+
+    def _command(self, *arguments: str) -> tuple[list[str], dict[str, str]]:
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("TF_", "AWS_", "ARM_", "GOOGLE_"))}
+        env = {**clean, "TF_CLI_CONFIG_FILE": str(self._config), "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"}
+        env |= {"AWS_EC2_METADATA_DISABLED": "true"}
+        env |= self.environment
+        if self.log is not None:
+            env |= {"TF_LOG_PROVIDER": "DEBUG", "TF_LOG_PATH": str(self.log)}
+        return [terraform(), arguments[0], *(() if arguments[0] == "show" else ("-no-color",)), *arguments[1:]], env
 
 
 def _walk(module: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -1,4 +1,5 @@
-"""The AWS module applied by Amazon's genuine provider to ministack, with the zips of a real project.
+"""The AWS module applied to ministack, with the zips of a real project: by Amazon's genuine provider where this machine
+has it, else by the stub, which makes there what the tests look at (``stub.emulator``).
 
 What ministack lacks: CodeDeploy (so without the canary), IAM's judgement (see ``test_iam``), layers under /opt, an SMTP
 endpoint for SES (a relay stands in for it), and some attributes when they are read back (``GAPS``).
@@ -26,9 +27,10 @@ from tests.parts import need
 from tests.runtimes.ministack import Ministack, client, command
 from tests.runtimes.places import python313
 from tests.runtimes.process import free_port
-from tests.terraform.binary import need_genuine
+from tests.terraform.binary import genuine
 from tests.terraform.harness import MODULES, PROVIDERS, Module, Values
 
+pytestmark = pytest.mark.xdist_group("aws-apply")  # applied once, and destroyed by the last
 SERVICES = "dynamodb iam kms lambda logs cloudwatch s3 scheduler secretsmanager sns sqs sts".split()
 GAPS = {
     "aws_cloudwatch_log_group": {"kms_key_id"},
@@ -97,18 +99,22 @@ def project(tmp_path_factory: pytest.TempPathFactory, mail_port: int) -> Path:
     return root
 
 
+GENUINE = genuine("hashicorp/aws") is not None
+needs_genuine = pytest.mark.skipif(not GENUINE, reason="part not available: terraform provider hashicorp/aws")
+
+
 @pytest.fixture(scope="module")
 def deployed(
     _modules: Callable[..., Module], cloud: str, project: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Deployed:
-    need_genuine("hashicorp/aws")
     out = tmp_path_factory.mktemp("dist")
     report = parts("aws", project, out, offline=True)
     provider = {**PROVIDERS["aws"]["aws"], "region": "us-east-1", "s3_use_path_style": True}
     provider["endpoints"] = [dict.fromkeys(SERVICES, cloud)]
     del provider["skip_requesting_account_id"]
-    ours = _modules("aws", "genuine", providers={"aws": provider})
+    ours = _modules("aws", "genuine" if GENUINE else "old", providers={"aws": provider})
     ours.log = out / "provider.log"
+    ours.environment["OMNI_STUB_ENDPOINT"] = cloud
     layer = tmp_path_factory.mktemp("opt")
     with zipfile.ZipFile(report.project) as archive:
         archive.extractall(layer)
@@ -121,7 +127,9 @@ def deployed(
     manager = client("secretsmanager", cloud)
     for name, value in {"ann_key": "ann-key", "ops_key": "ops-key", "hook_key": "whsec_MfKQ9r8GKYqrTwjUPD8I"}.items():
         manager.create_secret(Name=f"omnisentinel/{name}", SecretString=value)
-    return Deployed(cloud, ours, variables, ours.apply(variables))
+    if GENUINE:  # the stub is done before it can be interrupted
+        assert "Interrupted" in ours.interrupt(variables, "aws_dynamodb_table.state: Creation complete")
+    return Deployed(cloud, ours, variables, ours.apply(variables))  # again: what was made is kept
 
 
 def eventually(look: Callable[[], Any], seconds: float = 150) -> Any:
@@ -214,6 +222,7 @@ HARMLESS = {"iam:GetUser"}
 """The provider asks who it is; a refusal does not stop it."""
 
 
+@needs_genuine
 def test_the_deployers_policy_allows_every_call_that_the_provider_made(deployed: Deployed) -> None:
     """After everything else, destroying included."""
     assert deployed.module.log is not None

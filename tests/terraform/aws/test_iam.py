@@ -26,6 +26,7 @@ from tests.contract import (
 )
 from tests.terraform.harness import MODULES, Values
 
+pytestmark = pytest.mark.xdist_group("aws-iam")  # the suite is run once
 SUITE = {
     "keys": test_keys, "objects": test_objects, "queue": test_queue, "schedulers": test_scheduler,
     "secrets": test_secrets, "store": test_store,

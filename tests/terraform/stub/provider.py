@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 from tfplugin_proto import tfplugin5_5_pb2 as pb
 
 from tests.terraform.stub import data, rules
+from tests.terraform.stub.emulator import Emulator
 from tests.terraform.stub.pack import Pack
 from tests.terraform.stub.planning import about, conform, fill, has_unknown, plan
 from tests.terraform.stub.wire import UNKNOWN, decode, encode, error, path, response
@@ -21,6 +23,7 @@ class Provider:
     def __init__(self, pack: Pack) -> None:
         self._pack = pack
         self._config: dict[str, Any] = {}
+        self._emulator: Emulator | None = None
 
     def GetSchema(self, _: Any) -> Any:  # noqa: N802 (the protocol's names, here and below)
         return response(self._pack)
@@ -39,6 +42,9 @@ class Provider:
 
     def Configure(self, asked: Any) -> Any:  # noqa: N802
         self._config = decode(asked.config) or {}
+        endpoint = os.environ.get("OMNI_STUB_ENDPOINT")
+        if endpoint and self._pack.name == "aws":
+            self._emulator = Emulator(endpoint, self._region())
         return pb.Configure.Response()
 
     def ValidateResourceTypeConfig(self, asked: Any) -> Any:  # noqa: N802
@@ -75,9 +81,26 @@ class Provider:
         planned = decode(asked.planned_state)
         made = pb.ApplyResourceChange.Response(private=asked.planned_private, legacy_type_system=True)
         block = self._pack.block(RESOURCES, asked.type_name)
-        new = None if planned is None else fill(block, planned, about(asked.type_name, planned, self._region()))
-        made.new_state.CopyFrom(encode(new))
+        try:
+            made.new_state.CopyFrom(encode(self._applied(block, asked.type_name, decode(asked.prior_state), planned)))
+        except Exception as refused:  # noqa: BLE001 (whatever the emulator or its client says is terraform's to tell)
+            made.new_state.CopyFrom(asked.prior_state)
+            made.diagnostics.append(error(f"{asked.type_name}: {type(refused).__name__}", str(refused)))
         return made
+
+    def _applied(self, block: Any, kind: str, prior: Any, planned: Any) -> Any:
+        """The state after the change, made in the emulator where there is one."""
+        emulator = self._emulator if self._emulator and self._emulator.makes(kind) else None
+        if planned is None:
+            if emulator:
+                emulator.delete(kind, prior)
+            return None
+        if emulator and prior is None:
+            computed = emulator.create(kind, planned)
+            planned = {
+                name: computed.get(name, value) if value is UNKNOWN else value for name, value in planned.items()
+            }
+        return fill(block, planned, about(kind, planned, self._region()))
 
     def ImportResourceState(self, asked: Any) -> Any:  # noqa: N802
         made = pb.ImportResourceState.Response()
@@ -90,6 +113,8 @@ class Provider:
         block = self._pack.block(DATA, asked.type_name)
         try:
             known = data.read(asked.type_name, config, self._config)
+            if asked.type_name == "aws_caller_identity" and self._emulator:
+                known |= {"account_id": self._emulator.account, "id": self._emulator.account}
             values = {
                 **plan(block, config, config, None),
                 **{k: v for k, v in known.items() if k in block["attributes"]},
