@@ -48,6 +48,10 @@ locals {
     { for name, value in var.settings : "OMNI_${upper(name)}" => value },
   )
 
+  # What the newest revision gets; revisions are named by Cloud Run, for going back to an earlier state makes a new one.
+  newest_share = { for name in keys(local.functions) : name => contains(keys(var.canary.stable), name) ? var.canary.percent : 100 }
+  newest       = { for name, one in google_cloud_run_v2_service.this : name => basename(one.latest_created_revision) }
+
   # The audience of a caller's token is this, to the letter.
   url = { for name, one in google_cloud_run_v2_service.this : name => trimsuffix(one.uri, "/") }
 }
@@ -146,15 +150,26 @@ resource "google_cloud_run_v2_service" "this" {
     }
   }
 
-  # Where the calls go at first. From then on it is left alone: `omni deploy` pins a revision, and moves the calls to the
-  # next one step by step. Who never does has every new revision take all calls at once.
-  traffic {
-    type    = "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST"
-    percent = 100
+  dynamic "traffic" {
+    for_each = local.newest_share[each.key] > 0 ? [local.newest_share[each.key]] : []
+
+    content {
+      type    = "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST"
+      percent = traffic.value
+    }
+  }
+  dynamic "traffic" {
+    for_each = [for name, revision in var.canary.stable : revision if name == each.key]
+
+    content {
+      type     = "TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION"
+      revision = traffic.value
+      percent  = 100 - var.canary.percent
+    }
   }
 
   lifecycle {
-    ignore_changes = [client, client_version, traffic]
+    ignore_changes = [client, client_version]
 
     precondition {
       condition     = length(local.unset) == 0

@@ -4,18 +4,13 @@ output "bucket" {
 }
 
 output "canary" {
-  description = "For `omni deploy`: each function's service, its newest revision and what that may take. null without a canary."
-  value = !var.canary.enabled ? null : {
-    minutes = var.canary.minutes
-    percent = var.canary.percent
-    project = var.project_id
-    region  = var.region
-    functions = {
-      for name, one in google_cloud_run_v2_service.this : name => {
-        latency_ms = lookup({ ask = var.alarms.ask_p99_ms, watch = var.alarms.watch_p95_ms }, name, null)
-        revision   = one.latest_created_revision
-        service    = one.name
-      }
+  description = "For each function its newest revision and what share of its calls it gets; the rest stays with `stable`."
+  value = {
+    for name, one in google_cloud_run_v2_service.this : name => {
+      percent  = local.newest_share[name]
+      revision = local.newest[name]
+      service  = one.name
+      stable   = lookup(var.canary.stable, name, local.newest[name]) == local.newest[name] ? null : var.canary.stable[name]
     }
   }
 }

@@ -66,17 +66,20 @@ variable "budget" {
 }
 
 variable "canary" {
-  description = "`omni deploy` moves `percent` of the calls to a new revision, and the rest after `minutes`, unless its errors or its latency are worse than `alarms` says: then all go back. Off: a new revision gets all calls as soon as it is ready."
+  description = "stable: function -> the revision that keeps the rest of its calls while the newest one gets `percent` of them (0: none, which is the way back). Empty: the newest gets all. `omni deploy gcp --apply` sets it, watches, and then gives all calls to the one or the other."
   type = object({
-    enabled = optional(bool, true)
-    minutes = optional(number, 10)
     percent = optional(number, 5)
+    stable  = optional(map(string), {})
   })
   default = {}
 
   validation {
-    condition     = var.canary.percent >= 1 && var.canary.percent <= 99 && floor(var.canary.percent) == var.canary.percent && var.canary.minutes >= 1 && var.canary.minutes <= 120
-    error_message = "canary.percent has to be a whole number from 1 to 99, canary.minutes 1 to 120."
+    condition     = var.canary.percent >= 0 && var.canary.percent <= 99 && floor(var.canary.percent) == var.canary.percent
+    error_message = "canary.percent has to be a whole number from 0 to 99."
+  }
+  validation {
+    condition     = alltrue([for name, revision in var.canary.stable : contains(["ask", "watch", "work"], name) && startswith(revision, "${var.name}-${name}-")])
+    error_message = "canary.stable has to map ask, watch or work to a revision of that function."
   }
 }
 

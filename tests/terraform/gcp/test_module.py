@@ -17,6 +17,7 @@ from core.ports import Schedule
 from core.settings import PREFIX, Settings
 from handlers.gcp.scheduler import GcpScheduler, description
 from handlers.gcp.store import place
+from infra.deploy import canary_gcp
 from tests.contract.gcp import clients
 from tests.runtimes.google_fakes import GoogleFakes
 from tests.terraform.binary import terraform
@@ -192,7 +193,7 @@ def test_two_deployments_in_one_project_share_nothing(module: ModuleOf, good: di
     assert first & second == set()
 
 
-def test_a_change_of_yaml_leaves_the_code_and_the_calls_where_they_are(
+def test_a_change_of_yaml_leaves_the_code_and_what_earlier_revisions_read(
     module: ModuleOf, tmp_path: Path, good: dict[str, Any]
 ) -> None:
     ours, path = module("gcp"), write_manifest(tmp_path / "gcp")
@@ -211,15 +212,43 @@ def test_a_change_of_yaml_leaves_the_code_and_the_calls_where_they_are(
         assert environment(before, name)["OMNI_PROJECT_OBJECT"] != environment(plan, name)["OMNI_PROJECT_OBJECT"]
 
 
-def test_a_canary_is_told_to_omni_deploy(module: ModuleOf, state: Values, good: dict[str, Any]) -> None:
-    told = state.outputs()["canary"]
-    assert (told["percent"], told["minutes"], told["region"]) == (5, 10, "europe-west3")
-    assert {name: one["latency_ms"] for name, one in told["functions"].items()} == {
-        "ask": 10_000, "watch": 60_000, "work": None,
-    }  # fmt: skip
-    assert module("gcp").apply({**good, "canary": {"enabled": False}}).outputs()["canary"] is None
-    text = (MODULES / "gcp" / "functions.tf").read_text()
-    assert re.search(r"ignore_changes = \[.*traffic\]", text), "an apply moves no calls"
+def test_a_canary_gets_five_percent_then_all_or_nothing(module: ModuleOf, good: dict[str, Any]) -> None:
+    ours, stable = module("gcp"), {"ask": "omnisentinel-ask-00001-abc"}
+    first = ours.apply(good).outputs()["canary"]["ask"]
+    assert (first["percent"], first["stable"], first["service"]) == (100, None, "omnisentinel-ask")
+    assert "/" not in first["revision"]
+    second = ours.apply({**good, "canary": {"stable": stable}})
+    told = second.outputs()["canary"]
+    assert (told["ask"]["percent"], told["ask"]["stable"]) == (5, stable["ask"])
+    assert (told["watch"]["percent"], told["watch"]["stable"]) == (100, None)
+    newest, kept = service(second, "ask")["traffic"]
+    assert (newest["type"], newest["percent"]) == ("TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST", 5)
+    assert (kept["revision"], kept["percent"]) == (stable["ask"], 95)
+    back = ours.plan({**good, "canary": {"stable": stable, "percent": 0}})
+    assert set(back.actions()) == {SERVICE.format("ask")}
+    (only,) = service(back, "ask")["traffic"]
+    assert (only["revision"], only["percent"]) == (stable["ask"], 100)
+    (all_of_it,) = service(ours.plan(good), "ask")["traffic"]
+    assert (all_of_it["type"], all_of_it["percent"]) == ("TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST", 100)
+
+
+def test_a_function_that_is_as_it_was_has_no_canary(module: ModuleOf, good: dict[str, Any]) -> None:
+    ours = module("gcp")
+    before = ours.apply(good).outputs()["canary"]["ask"]["revision"]
+    ours.module.joinpath("variables.tf").write_text(
+        re.sub(r'startswith\(revision, ".*?"\)', "true", (ours.module / "variables.tf").read_text())
+    )  # an invented revision is not named after its service
+    told = ours.apply({**good, "canary": {"stable": {"ask": before}}}).outputs()["canary"]["ask"]
+    assert (told["revision"], told["stable"]) == (before, None), "nothing to watch, and nothing to take back"
+
+
+def test_omni_deploy_understands_what_the_module_tells(state: Values) -> None:
+    outputs = state.outputs()
+    told = canary_gcp.first(outputs)
+    assert told is not None
+    assert set(told["stable"]) == {"ask", "watch", "work"}
+    assert canary_gcp.split(outputs) == {}
+    assert outputs["settings"]["OMNI_SCHEDULE_GROUP"].split("/")[1] == "stub-project"
 
 
 def test_what_holds_data_is_kept_unless_said_otherwise(module: ModuleOf, good: dict[str, Any]) -> None:

@@ -26,6 +26,7 @@ module "omnisentinel" {
   region     = var.region
   residency  = "europe-"
   manifest   = var.manifest
+  canary     = var.canary
   labels     = { team = "data" }
 
   ask_invokers = ["group:analysts@example.com", "serviceAccount:dashboard@${var.project_id}.iam.gserviceaccount.com"]
@@ -47,5 +48,4 @@ module "omnisentinel" {
   tracing            = true
   budget             = { amount = 50, billing_account = "012345-6789AB-CDEF01", currency = "EUR" }
 
-  canary = { percent = 10, minutes = 30 }
 }

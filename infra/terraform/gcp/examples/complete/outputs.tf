@@ -1,5 +1,5 @@
 output "canary" {
-  description = "What `omni deploy` moves to the new revision step by step."
+  description = "Revisions, and what share of the calls each gets."
   value       = module.omnisentinel.canary
 }
 

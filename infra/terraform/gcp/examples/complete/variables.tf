@@ -1,3 +1,9 @@
+variable "canary" {
+  description = "Set by `omni deploy gcp --apply`: what the revision before the newest keeps of the calls."
+  type        = any
+  default     = {}
+}
+
 variable "manifest" {
   description = "Path of deployment.json, from `omni bundle gcp --parts`."
   type        = string

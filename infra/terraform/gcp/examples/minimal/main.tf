@@ -25,6 +25,7 @@ module "omnisentinel" {
   project_id   = var.project_id
   region       = var.region
   manifest     = var.manifest
+  canary       = var.canary
   ask_invokers = ["allUsers"] # anyone may connect; every request needs an API key of the project
 
   # environment  = { CRM_URL = "https://crm.example.com" }   what the project refers to as ${CRM_URL}
