@@ -10,14 +10,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.parts import need
+from tests.runtimes import terraform_setup
 from tests.terraform.stub.mirror import PLATFORM, REGISTRY
 
 
 def terraform() -> str:
-    """Its path. It is on no package index, so a machine may lack it even where every other part is required."""
-    found = shutil.which("terraform")
-    if found is None:
-        pytest.skip("part not available: terraform: put the binary (1.9 or later) on PATH")
+    """The path of the binary, or of the library that stands in for it (see ``terraform_setup``)."""
+    found = shutil.which("terraform") or (str(terraform_setup.PROGRAM) if terraform_setup.ready() else None)
+    need(
+        "terraform", found is not None, "put it on PATH (1.9 or later), or run python -m tests.runtimes.terraform_setup"
+    )
+    assert found is not None
     return found
 
 
