@@ -54,6 +54,9 @@ output "settings" {
   description = "For `omni schedule`, `omni alert` and the like on your machine: set these variables."
   value = {
     OMNI_DEPLOYMENT      = var.name
+    OMNI_KEY             = local.key
+    OMNI_OBJECTS         = google_storage_bucket.this.name
+    OMNI_QUEUE           = local.settings.OMNI_QUEUE
     OMNI_REGION          = var.region
     OMNI_SCHEDULE_GROUP  = "projects/${var.project_id}/locations/${var.region}"
     OMNI_SCHEDULE_ROLE   = google_service_account.this["timers"].email
