@@ -94,8 +94,10 @@ def monthly(cloud: str, *, alerts: int, runs: int, sweeps: int, secrets: int) ->
             Line("Firestore, writes", writes / 1e5, "100,000", 0.09),
             Line("Firestore, reads", reads / 1e5, "100,000", 0.03),
             Line("Secret Manager", secrets, "secret version", 0.06),
+            Line("Secret Manager, reads", runs * secrets / 1e4, "10,000, each secret at most once a run", 0.03),
             Line("Cloud KMS", 1, "key version", 0.06),
             Line("Cloud Logging", logs_gb, "GiB", 0.50),
+            Line("Artifact Registry", 1.5, "GB, three images", 0.10),
         )
     else:
         billed = runs * max(RUN_S, AZURE_LEAST_S) + sweeps * max(sweep_s, AZURE_LEAST_S)
