@@ -49,12 +49,9 @@ def _rollback(there: Deployment, options: argparse.Namespace) -> int:
 
 
 def _carry_out(there: Deployment, manifest: Path, options: argparse.Namespace, *, back: bool = False) -> int:
-    from infra.deploy import canary_gcp
     from infra.deploy.canary import follow
 
-    calls = _calls_per_hour(options, manifest)
-    careful = there.cloud == "gcp" and options.apply and not back and there.takes_canary
-    found = there.plan(manifest, calls, canary_gcp.first(there.outputs()) if careful else None)
+    found = there.plan(manifest, _calls_per_hour(options, manifest))
     if not options.apply:
         _show(found, options)
         return 0
@@ -65,12 +62,13 @@ def _carry_out(there: Deployment, manifest: Path, options: argparse.Namespace, *
         )  # fmt: skip
     if not wants_json(options):
         _show(found, options)
-    outputs = there.outputs() if found.empty else there.apply(manifest, settled=not careful)
+    if found.empty:
+        outputs = there.outputs()
+    elif there.cloud == "gcp" and there.takes_canary and not back:
+        outputs = _with_canary(there, manifest, options)
+    else:
+        outputs = there.apply(manifest)
     followed = follow(there.cloud, outputs, _note, at_once=back)  # who goes back does not want to wait
-    if careful and canary_gcp.split(outputs):
-        followed, outputs = _baked(there, manifest, outputs, options)
-    elif careful and not found.empty:
-        there.keep(manifest)  # the first deployment: nothing to share calls with
     absent = _absent_secrets(there, manifest, outputs)
     if wants_json(options):
         print_json({**found.to_dict(), "outputs": outputs, "canary": followed, "absent_secrets": absent})
@@ -81,22 +79,31 @@ def _carry_out(there: Deployment, manifest: Path, options: argparse.Namespace, *
     return 0
 
 
-def _baked(
-    there: Deployment, manifest: Path, outputs: dict[str, Any], options: argparse.Namespace
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Watch the new revisions with their share of the calls, then give them all, or none and say why."""
+def _with_canary(there: Deployment, manifest: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Apply with a share of the calls for the new revisions, watch them, then give them all calls, or none and say why.
+
+    Returns the outputs. Before the first deployment there is nothing to share calls with, and it is applied as it is.
+    """
     from infra.deploy import canary_gcp
 
-    project = str(outputs["settings"]["OMNI_SCHEDULE_GROUP"]).split("/")[1]
-    why = canary_gcp.bake(outputs, canary_gcp.Monitoring(project), _note, seconds=options.bake * 60.0)
-    there.plan(manifest, {}, canary_gcp.back(outputs) if why else {})
-    outputs = there.apply(manifest, settled=not why)
+    before = canary_gcp.first(there.outputs())
+    shared = there.plan(manifest, {}, before)
+    outputs = there.outputs() if shared.empty else there.apply(manifest, settled=False)
+    why = None
+    if canary_gcp.split(outputs):
+        project = str(outputs["settings"]["OMNI_SCHEDULE_GROUP"]).split("/")[1]
+        why = canary_gcp.bake(outputs, canary_gcp.Monitoring(project), _note, seconds=options.bake * 60.0)
+    if before is not None:
+        there.plan(manifest, {}, canary_gcp.back(outputs) if why else {})
+        outputs = there.apply(manifest, settled=not why)
+    else:
+        there.keep(manifest)
     if why:
         raise SourceError(
             f"The new version was taken back: {why}. All calls go to what served before. Its revision is still there, "
             "to look at.", canary="rolled back",
         )  # fmt: skip
-    return {"promoted": True}, outputs
+    return outputs
 
 
 def _absent_secrets(there: Deployment, manifest: Path, outputs: dict[str, Any]) -> list[str]:

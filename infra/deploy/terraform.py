@@ -153,10 +153,17 @@ def _denied(found: re.Match[str], _plain: str, log: Path) -> Error:
 
 
 def _variable(found: re.Match[str], plain: str, _log: Path) -> Error:
-    name = re.search(r"variable \"([^\"]+)\"", plain)
-    said = " ".join(plain[found.end() :].split())
-    sentence = re.search(r"(?:var\.\S+ is [^.]*?)?([A-Z][^.]*\.)\s*This was checked", said)
-    text = sentence[1] if sentence else said[:400]
+    """The module's own sentence: the lines above the one that says which rule was checked."""
+    name = re.search(r"var\.(\w+)", plain) or re.search(r"variable \"(\w+)\"", plain)
+    lines: list[str] = []
+    for line in plain[found.end() :].splitlines():
+        if line.startswith("This was checked"):
+            break
+        if line.strip() and line[0] in "│├ ":
+            lines = []  # what Terraform quotes comes before the sentence
+        else:
+            lines.append(line.strip())
+    text = " ".join(" ".join(lines).split()) or " ".join(plain[found.end() :].split())[:400]
     return ConfigInvalid(f"Variable {name[1] if name else '?'}: {text}", key=name[1] if name else None)
 
 

@@ -87,6 +87,51 @@ def test_secrets_that_are_not_in_the_cloud_yet_are_named(deployable: Path) -> No
     assert "secret ann_key: Secrets Manager has no secret 'nowhere/ann_key'" in done.stderr
 
 
+SHARING = """
+variable "manifest" { type = string }
+variable "canary" {
+  type    = any
+  default = {}
+}
+locals {
+  told   = jsondecode(file(var.manifest))
+  newest = "o-ask-${substr(local.told.project.sha256, 0, 6)}"
+  stable = try(var.canary.stable.ask, local.newest)
+}
+resource "terraform_data" "service" { input = [local.newest, local.stable, try(var.canary.percent, 100)] }
+output "canary" {
+  value = { ask = {
+    service  = "o-ask"
+    revision = local.newest
+    stable   = local.stable == local.newest ? null : local.stable
+    percent  = try(var.canary.percent, 100)
+  } }
+}
+output "settings" { value = { OMNI_SCHEDULE_GROUP = "projects/p1/locations/europe-west3" } }
+"""
+
+
+def test_a_canary_that_nobody_can_watch_keeps_its_share_until_somebody_goes_on_or_back(deployable: Path) -> None:
+    (deployable / "deploy" / "gcp").mkdir()
+    (deployable / "deploy" / "gcp" / "main.tf").write_text(SHARING)
+    env = {"GOOGLE_APPLICATION_CREDENTIALS": "/nowhere.json"}
+    schedule(deployable, "0 9 * * 1-5")
+    first = json.loads(good("deploy", "gcp", "--apply", "--json", cwd=deployable, env=env).stdout)["outputs"]["canary"]
+    assert (first["ask"]["stable"], first["ask"]["percent"]) == (None, 100)
+    schedule(deployable, "*/5 * * * *")
+    for _ in range(2):  # the second goes on where the first was left
+        done = omni("deploy", "gcp", "--apply", cwd=deployable, env=env)
+        assert done.returncode == 3 and "gcloud auth application-default login" in done.stderr, done.stderr
+        status = json.loads(good("deploy", "status", "gcp", "--json", cwd=deployable, env=env).stdout)
+        assert (status["in_step"], len(status["history"])) == (False, 1), "it is not settled"
+        now = status["outputs"]["canary"]["ask"]
+        assert (now["stable"], now["percent"]) == (first["ask"]["revision"], 5)
+    schedule(deployable, "0 9 * * 1-5")
+    assert omni("deploy", "gcp", "--apply", cwd=deployable, env=env).returncode == 0, "back to what serves anyway"
+    status = json.loads(good("deploy", "status", "gcp", "--json", cwd=deployable, env=env).stdout)
+    assert status["outputs"]["canary"] == first
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
