@@ -1,4 +1,4 @@
-# The three functions: Cloud Run services that Google builds from the code zip as functions ("Cloud Run functions"). As
+# The three functions: Cloud Run services of one image, which Google's buildpack for functions makes of the code zip. As
 # services they have what a google_cloudfunctions2_function lacks: calls shared between two revisions.
 
 locals {
@@ -26,9 +26,8 @@ locals {
     }
   }
 
-  base_image = coalesce(var.base_image, "${var.region}-docker.pkg.dev/serverless-runtimes/google-22-full/runtimes/python${replace(local.manifest.python, ".", "")}")
-  images     = "${var.region}-docker.pkg.dev/${var.project_id}/${google_artifact_registry_repository.this.repository_id}"
-  source     = "gs://${google_storage_bucket.this.name}/${google_storage_bucket_object.code.name}"
+  # The tag says which code is in it: an image is made once for each code zip.
+  image = "${var.region}-docker.pkg.dev/${var.project_id}/${google_artifact_registry_repository.this.repository_id}/functions:${substr(local.manifest.code.sha256, 0, 12)}"
 
   settings = merge(
     {
@@ -84,6 +83,31 @@ resource "google_artifact_registry_repository" "this" {
   depends_on = [google_project_service.this]
 }
 
+# No resource of the provider builds (build_config of a service only describes a build that another tool made), so gcloud
+# does, on the machine that applies. The build itself runs in Cloud Build.
+resource "terraform_data" "image" {
+  triggers_replace = [local.image, var.builder]
+
+  provisioner "local-exec" {
+    command = "gcloud builds submit \"$SOURCE\" --config \"$CONFIG\" --substitutions \"$SUBSTITUTIONS\" --service-account \"$ACCOUNT\" --project \"$PROJECT\" --region \"$REGION\" --quiet"
+
+    environment = {
+      ACCOUNT       = "projects/${var.project_id}/serviceAccounts/${google_service_account.this["build"].email}"
+      CONFIG        = "${path.module}/build.yaml"
+      PROJECT       = var.project_id
+      REGION        = var.region
+      SOURCE        = "gs://${google_storage_bucket.this.name}/${google_storage_bucket_object.code.name}"
+      SUBSTITUTIONS = "_BUILDER=${var.builder},_IMAGE=${local.image},_PYTHON=${local.manifest.python}"
+    }
+  }
+
+  depends_on = [
+    google_artifact_registry_repository_iam_member.build,
+    google_project_iam_member.build,
+    google_storage_bucket_iam_member.build,
+  ]
+}
+
 resource "google_cloud_run_v2_service" "this" {
   for_each = local.functions
 
@@ -94,16 +118,6 @@ resource "google_cloud_run_v2_service" "this" {
   ingress             = each.value.ingress
   deletion_protection = false # it holds nothing
   labels              = local.labels
-
-  build_config {
-    base_image               = local.base_image
-    enable_automatic_updates = true
-    environment_variables    = { GOOGLE_FUNCTION_SIGNATURE_TYPE = each.value.signature }
-    function_target          = each.key
-    image_uri                = "${local.images}/${each.key}"
-    service_account          = google_service_account.this["build"].id
-    source_location          = local.source
-  }
 
   template {
     service_account                  = google_service_account.this[each.key].email
@@ -117,8 +131,7 @@ resource "google_cloud_run_v2_service" "this" {
     }
 
     containers {
-      image          = "${local.images}/${each.key}"
-      base_image_uri = local.base_image
+      image = local.image
 
       resources {
         limits            = { cpu = "1", memory = "${var.memory_mb}Mi" }
@@ -127,7 +140,11 @@ resource "google_cloud_run_v2_service" "this" {
       }
 
       dynamic "env" {
-        for_each = merge(local.settings, var.environment, { CLOUD_RUN_TIMEOUT_SECONDS = tostring(each.value.timeout) })
+        for_each = merge(local.settings, var.environment, {
+          CLOUD_RUN_TIMEOUT_SECONDS = tostring(each.value.timeout)
+          FUNCTION_SIGNATURE_TYPE   = each.value.signature
+          FUNCTION_TARGET           = each.key
+        })
 
         content {
           name  = env.key
@@ -182,11 +199,9 @@ resource "google_cloud_run_v2_service" "this" {
   }
 
   depends_on = [
-    google_artifact_registry_repository_iam_member.build,
-    google_project_iam_member.build,
     google_project_iam_member.state,
     google_secret_manager_secret_iam_member.function,
-    google_storage_bucket_iam_member.build,
     google_storage_bucket_iam_member.project,
+    terraform_data.image,
   ]
 }

@@ -40,12 +40,6 @@ variable "ask_invokers" {
   }
 }
 
-variable "base_image" {
-  description = "The image that Google keeps patched below the functions. null: Google's own for the manifest's Python, from the region's registry."
-  type        = string
-  default     = null
-}
-
 variable "budget" {
   description = "A monthly budget of what carries this deployment's label: at 80 % and 100 % alarm_emails are told. Its currency is the billing account's. null: none."
   type = object({
@@ -63,6 +57,12 @@ variable "budget" {
     condition     = try(can(regex("^[0-9A-F]{6}-[0-9A-F]{6}-[0-9A-F]{6}$", var.budget.billing_account)), true) || var.budget == null
     error_message = "budget.billing_account has to look like 012345-6789AB-CDEF01."
   }
+}
+
+variable "builder" {
+  description = "The buildpacks that make the image. It has to have the manifest's Python."
+  type        = string
+  default     = "gcr.io/buildpacks/builder:google-22"
 }
 
 variable "canary" {
@@ -112,8 +112,8 @@ variable "environment" {
   default     = {}
 
   validation {
-    condition     = alltrue([for name in keys(var.environment) : can(regex("^[A-Za-z][A-Za-z0-9_]*$", name)) && !startswith(name, "OMNI_") && !startswith(name, "K_") && !startswith(name, "CLOUD_RUN_") && name != "PORT"])
-    error_message = "environment may not set OMNI_* (use settings), K_*, CLOUD_RUN_* or PORT, and names have letters, digits and _."
+    condition     = alltrue([for name in keys(var.environment) : can(regex("^[A-Za-z][A-Za-z0-9_]*$", name)) && !startswith(name, "OMNI_") && !startswith(name, "K_") && !startswith(name, "CLOUD_RUN_") && !startswith(name, "FUNCTION_") && name != "PORT"])
+    error_message = "environment may not set OMNI_* (use settings), K_*, CLOUD_RUN_*, FUNCTION_* or PORT, and names have letters, digits and _."
   }
 }
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,20 @@ def variables(manifest: Path, **changed: Any) -> dict[str, Any]:
         "alarm_emails": ["ops@example.com"],
     }  # fmt: skip
     return {**given, **changed}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def gcloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """In gcloud's place for whole runs of terraform: notes what it was told, and builds nothing."""
+    folder = tmp_path_factory.mktemp("gcloud")
+    told = folder / "told"
+    program = folder / "gcloud"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {told}\n')
+    program.chmod(0o755)
+    before = os.environ["PATH"]
+    os.environ["PATH"] = f"{folder}{os.pathsep}{before}"
+    yield told
+    os.environ["PATH"] = before
 
 
 @pytest.fixture(scope="session")

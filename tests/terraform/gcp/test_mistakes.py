@@ -32,8 +32,8 @@ def given(mistake: str, says: str, /, **changed: Any) -> Mistake:
 MISTAKES = [
     # in the module itself
     wrong("misspelt argument", "functions.tf", "ingress             = each", "ingres = each", UNSUPPORTED),
-    wrong("misspelt block", "functions.tf", "  build_config {", "  build_conf {", "Unsupported block"),
-    wrong("gen1 argument", "functions.tf", "    function_target ", "    entry_point ", UNSUPPORTED),
+    wrong("misspelt block", "functions.tf", "    resources {", "    resourses {", "Unsupported block"),
+    wrong("gen1 argument", "functions.tf", "      image = ", "      entry_point = ", UNSUPPORTED),
     wrong("no template", "functions.tf", "  template {", "  templat {", "At least 1|Unsupported block"),
     wrong("ingress that is none", "functions.tf", '"INGRESS_TRAFFIC_ALL"', '"INGRESS_EVERYTHING"', "one of", "plan"),
     wrong("number for a list", "queue.tf", "= [var.region]", "= 1", "list of string required|string required"),

@@ -44,6 +44,10 @@ def environment(values: Values, name: str) -> dict[str, str]:
     return {one["name"]: one["value"] for one in container["env"]}
 
 
+def images(values: Values, name: str) -> list[str]:
+    return [one["image"] for one in service(values, name)["template"][0]["containers"]]
+
+
 def test_it_is_formatted() -> None:
     command = [terraform(), "fmt", "-check", "-recursive", "-diff", str(MODULES / "gcp")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -105,6 +109,9 @@ def test_functions_get_settings_that_exist_and_that_the_adapters_read(state: Val
         assert settings.project_object.startswith("projects/project-")
         assert settings.queue.endswith("/topics/omnisentinel-jobs")
         assert settings.deployment == "omnisentinel"
+        assert (found["FUNCTION_TARGET"], found["FUNCTION_SIGNATURE_TYPE"]) == (
+            name, "cloudevent" if name == "work" else "http",
+        )  # fmt: skip
         assert found["CRM_URL"] == "https://crm.example.com"
         assert found["CLOUD_RUN_TIMEOUT_SECONDS"] == service(state, name)["template"][0]["timeout"].removesuffix("s")
 
@@ -207,9 +214,36 @@ def test_a_change_of_yaml_leaves_the_code_and_what_earlier_revisions_read(
     assert project["deletion_policy"] == "ABANDON", "the revision that has the calls reads it when it starts"
     for name in ("ask", "watch", "work"):
         old, new = (service(one, name) for one in (before, plan))
-        assert old["build_config"] == new["build_config"]
+        assert images(before, name) == images(plan, name), "nothing is built"
         assert old["traffic"] == new["traffic"]
         assert environment(before, name)["OMNI_PROJECT_OBJECT"] != environment(plan, name)["OMNI_PROJECT_OBJECT"]
+
+
+def test_an_image_is_built_once_for_each_code_zip(
+    module: ModuleOf, tmp_path: Path, good: dict[str, Any], gcloud: Path
+) -> None:
+    ours, path = module("gcp"), write_manifest(tmp_path / "gcp")
+    good = {**good, "manifest": str(path), "name": "builds"}
+
+    def built() -> list[str]:
+        return [line for line in gcloud.read_text().splitlines() if "/builds/functions:" in line]
+
+    first = ours.apply(good)
+    (line,) = built()
+    code = json.loads(path.read_text())["code"]
+    assert line.startswith(
+        f"builds submit gs://builds-{first.outputs()['bucket'].rpartition('-')[2]}/code/{code['file']} "
+    )
+    assert f"_IMAGE=europe-west3-docker.pkg.dev/stub-project/builds/functions:{code['sha256'][:12]}," in line
+    assert "_PYTHON=3.13" in line
+    assert "--service-account projects/stub-project/serviceAccounts/builds-build@" in line
+    assert {images(first, name)[0].rpartition(":")[2] for name in ("ask", "watch", "work")} == {code["sha256"][:12]}
+    write_manifest(tmp_path / "gcp", project_says="more")
+    ours.apply(good)
+    assert len(built()) == 1
+    write_manifest(tmp_path / "gcp", code_says="more")
+    ours.apply(good)
+    assert len(built()) == 2
 
 
 def test_a_canary_gets_five_percent_then_all_or_nothing(module: ModuleOf, good: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ variables {
 }
 
 run "defaults" {
-  command = apply
+  command = plan
 
   assert {
     condition     = google_storage_bucket.this.public_access_prevention == "enforced"
