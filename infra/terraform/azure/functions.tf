@@ -1,4 +1,5 @@
 locals {
+  hosts     = { for app, one in local.apps : app => "${one.name}.azurewebsites.net" }
   timeout_s = max(local.manifest.watch_timeout_s, local.manifest.ask_timeout_s)
 
   # Each OMNI_ variable is a field of Settings.
@@ -35,7 +36,11 @@ locals {
         JobsStorage__credential      = "managedidentity"
         JobsStorage__clientId        = azurerm_user_assigned_identity.functions.client_id
       },
-      var.tracing ? { APPLICATIONINSIGHTS_AUTHENTICATION_STRING = "Authorization=AAD;ClientId=${azurerm_user_assigned_identity.functions.client_id}" } : {},
+      # No secret: the instance takes nothing without an identity.
+      var.tracing ? {
+        APPLICATIONINSIGHTS_AUTHENTICATION_STRING = "Authorization=AAD;ClientId=${azurerm_user_assigned_identity.functions.client_id}"
+        APPLICATIONINSIGHTS_CONNECTION_STRING     = nonsensitive(azurerm_application_insights.this[0].connection_string)
+      } : {},
       var.environment,
     )
   }
@@ -54,63 +59,62 @@ resource "azurerm_service_plan" "this" {
   tags                = local.tags
 }
 
-resource "azurerm_function_app_flex_consumption" "this" {
+# Through ARM itself: azurerm's resource for Flex Consumption puts a connection string AzureWebJobsStorage beside the identity,
+# on which the host then fails, and sends the code to an address that Flex does not have.
+resource "azapi_resource" "app" {
   for_each = local.apps
 
-  name                = each.value.name
-  resource_group_name = azurerm_resource_group.this.name
-  location            = azurerm_resource_group.this.location
-  service_plan_id     = azurerm_service_plan.this[each.key].id
-  tags                = local.tags
-
-  runtime_name    = "python"
-  runtime_version = each.value.manifest.python
-  zip_deploy_file = "${each.value.folder}/${each.value.manifest.code.file}"
-
-  storage_container_type            = "blobContainer"
-  storage_container_endpoint        = "${azurerm_storage_account.host.primary_blob_endpoint}${azurerm_storage_container.code[each.key].name}"
-  storage_authentication_type       = "UserAssignedIdentity"
-  storage_user_assigned_identity_id = azurerm_user_assigned_identity.functions.id
-
-  instance_memory_in_mb  = var.memory_mb
-  maximum_instance_count = var.max_instances
-  https_only             = true
-
-  app_settings = local.settings[each.key]
+  type      = "Microsoft.Web/sites@2024-04-01"
+  name      = each.value.name
+  parent_id = azurerm_resource_group.this.id
+  location  = azurerm_resource_group.this.location
+  tags      = local.tags
 
   identity {
     type         = "UserAssigned"
     identity_ids = [azurerm_user_assigned_identity.functions.id]
   }
 
-  site_config {
-    minimum_tls_version                    = "1.2"
-    scm_minimum_tls_version                = "1.2"
-    http2_enabled                          = true
-    application_insights_connection_string = var.tracing ? azurerm_application_insights.this[0].connection_string : null
-  }
+  body = {
+    kind = "functionapp,linux"
+    properties = {
+      serverFarmId          = azurerm_service_plan.this[each.key].id
+      httpsOnly             = true
+      clientAffinityEnabled = false
 
-  dynamic "auth_settings_v2" {
-    for_each = var.entra == null ? [] : [var.entra]
-
-    content {
-      auth_enabled           = true
-      require_authentication = false # who has an API key, and the timers with their function key, come without a token
-      unauthenticated_action = "AllowAnonymous"
-      default_provider       = "azureactivedirectory"
-      require_https          = true
-
-      active_directory_v2 {
-        client_id            = auth_settings_v2.value.client_id
-        tenant_auth_endpoint = "https://login.microsoftonline.com/${auth_settings_v2.value.tenant_id}/v2.0"
-        allowed_audiences    = [auth_settings_v2.value.client_id, "api://${auth_settings_v2.value.client_id}"]
+      functionAppConfig = {
+        # A container per code: who goes back to an earlier one goes back to its bytes.
+        deployment = {
+          storage = {
+            type  = "blobContainer"
+            value = "${azurerm_storage_account.host.primary_blob_endpoint}${azapi_resource.code[each.key].name}"
+            authentication = {
+              type                           = "UserAssignedIdentity"
+              userAssignedIdentityResourceId = azurerm_user_assigned_identity.functions.id
+            }
+          }
+        }
+        runtime = {
+          name    = "python"
+          version = each.value.manifest.python
+        }
+        scaleAndConcurrency = {
+          instanceMemoryMB     = var.memory_mb
+          maximumInstanceCount = var.max_instances
+        }
       }
 
-      login {
-        token_store_enabled = false
+      siteConfig = {
+        ftpsState        = "Disabled"
+        http20Enabled    = true
+        minTlsVersion    = "1.2"
+        scmMinTlsVersion = "1.2"
+        appSettings      = [for name, value in local.settings[each.key] : { name = name, value = value }]
       }
     }
   }
+
+  response_export_values = []
 
   lifecycle {
     precondition {
@@ -127,5 +131,42 @@ resource "azurerm_function_app_flex_consumption" "this" {
     }
   }
 
-  depends_on = [time_sleep.functions]
+  depends_on = [time_sleep.functions, azurerm_storage_blob.code]
+}
+
+# Nobody publishes by name and password: the code comes from the container.
+resource "azapi_update_resource" "publishing" {
+  for_each = merge([for app in keys(local.apps) : { for door in ["ftp", "scm"] : "${app}-${door}" => { app = app, door = door } }]...)
+
+  type      = "Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-04-01"
+  name      = each.value.door
+  parent_id = azapi_resource.app[each.value.app].id
+  body      = { properties = { allow = false } }
+}
+
+# App Service authentication: it checks tokens that are sent, and lets those pass who have an API key or the function key.
+resource "azapi_update_resource" "auth" {
+  for_each = local.apps
+
+  type      = "Microsoft.Web/sites/config@2024-04-01"
+  name      = "authsettingsV2"
+  parent_id = azapi_resource.app[each.key].id
+  body = {
+    properties = {
+      platform         = { enabled = var.entra != null }
+      globalValidation = { requireAuthentication = false, unauthenticatedClientAction = "AllowAnonymous" }
+      httpSettings     = { requireHttps = true }
+      identityProviders = {
+        azureActiveDirectory = {
+          enabled = var.entra != null
+          registration = {
+            clientId     = try(var.entra.client_id, "")
+            openIdIssuer = var.entra == null ? "" : "https://login.microsoftonline.com/${var.entra.tenant_id}/v2.0"
+          }
+          validation = { allowedAudiences = var.entra == null ? [] : [var.entra.client_id, "api://${var.entra.client_id}"] }
+        }
+      }
+      login = { tokenStore = { enabled = false } }
+    }
+  }
 }

@@ -111,10 +111,11 @@ resource "azurerm_role_assignment" "tracing" {
   principal_type       = "ServicePrincipal"
 }
 
-# Who deploys uploads the project, makes the tenants' key and sets the secrets: being the owner of a subscription is not
+# Who deploys uploads code and project, makes the tenants' key and sets the secrets: being the owner of a subscription is not
 # enough for that.
 resource "azurerm_role_assignment" "deployer" {
   for_each = {
+    code    = { role = "Storage Blob Data Contributor", scope = azurerm_storage_account.host.id }
     project = { role = "Storage Blob Data Contributor", scope = "${azurerm_storage_account.data.id}/blobServices/default/containers/${azurerm_storage_container.objects.name}" }
     secrets = { role = "Key Vault Secrets Officer", scope = azurerm_key_vault.secrets.id }
     tenants = { role = "Key Vault Crypto Officer", scope = azurerm_key_vault.secrets.id }

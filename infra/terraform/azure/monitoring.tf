@@ -29,7 +29,7 @@ resource "azurerm_monitor_diagnostic_setting" "functions" {
   for_each = local.apps
 
   name                       = "logs"
-  target_resource_id         = azurerm_function_app_flex_consumption.this[each.key].id
+  target_resource_id         = azapi_resource.app[each.key].id
   log_analytics_workspace_id = azurerm_log_analytics_workspace.this.id
 
   enabled_log {
@@ -78,7 +78,7 @@ resource "azurerm_monitor_action_group" "this" {
 
 locals {
   finished = "AzureDiagnostics | where ResourceProvider == 'MICROSOFT.LOGIC' and OperationName == 'Microsoft.Logic/workflows/workflowRunCompleted'"
-  ours     = "FunctionAppLogs | where _ResourceId in~ (${join(", ", [for one in azurerm_function_app_flex_consumption.this : "'${one.id}'"])})"
+  ours     = "FunctionAppLogs | where _ResourceId in~ (${join(", ", [for one in azapi_resource.app : "'${one.id}'"])})"
 
   # name -> a question to the logs, and when its count is an alarm
   alarms_of_timers = {

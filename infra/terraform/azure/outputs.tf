@@ -5,7 +5,7 @@ output "alarms" {
 
 output "ask_url" {
   description = "Where the HTTP API is; send `Authorization: Bearer KEY`."
-  value       = "https://${azurerm_function_app_flex_consumption.this["stable"].default_hostname}"
+  value       = "https://${local.hosts["stable"]}"
 }
 
 output "environment" {
@@ -19,7 +19,7 @@ output "environment" {
     OMNI_SCHEDULE_GROUP  = azurerm_resource_group.this.id
     OMNI_SCHEDULE_KEY    = "${azurerm_key_vault.host["stable"].vault_uri}secrets/${local.host_key}"
     OMNI_SCHEDULE_ROLE   = azurerm_user_assigned_identity.timers.id
-    OMNI_SCHEDULE_TARGET = "https://${azurerm_function_app_flex_consumption.this["stable"].default_hostname}/watch"
+    OMNI_SCHEDULE_TARGET = "https://${local.hosts["stable"]}/watch"
     OMNI_SECRET_PREFIX   = local.settings["stable"].OMNI_SECRET_PREFIX
     OMNI_STORE_TABLE     = local.settings["stable"].OMNI_STORE_TABLE
   }
@@ -27,7 +27,7 @@ output "environment" {
 
 output "function_app" {
   description = "Name of the function app, for `az functionapp` and the portal."
-  value       = azurerm_function_app_flex_consumption.this["stable"].name
+  value       = azapi_resource.app["stable"].name
 }
 
 output "poison_queue" {
@@ -57,7 +57,7 @@ output "vault" {
 
 output "watch_url" {
   description = "What timers call; it asks for the function key in `x-functions-key`."
-  value       = "https://${azurerm_function_app_flex_consumption.this["stable"].default_hostname}/watch"
+  value       = "https://${local.hosts["stable"]}/watch"
 }
 
 output "workspace" {

@@ -76,13 +76,38 @@ resource "azurerm_storage_container" "objects" {
   container_access_type = "private"
 }
 
-resource "azurerm_storage_container" "code" {
-  #checkov:skip=CKV2_AZURE_21:it holds our code, nobody's data
+# Code is no data: through ARM, so that a plan that takes an earlier container away does not look like one that loses state.
+resource "azapi_resource" "code" {
   for_each = local.apps
 
-  name                  = "code-${each.key}"
-  storage_account_id    = azurerm_storage_account.host.id
-  container_access_type = "private"
+  type      = "Microsoft.Storage/storageAccounts/blobServices/containers@2023-05-01"
+  name      = "${each.key}-${substr(each.value.manifest.code.sha256, 0, 12)}"
+  parent_id = "${azurerm_storage_account.host.id}/blobServices/default"
+  body      = { properties = { publicAccess = "None" } }
+
+  response_export_values = []
+
+  lifecycle {
+    create_before_destroy = true
+  }
+}
+
+# Under this name Flex Consumption takes the code of an app out of its container.
+resource "azurerm_storage_blob" "code" {
+  for_each = local.apps
+
+  name                 = "released-package.zip"
+  storage_container_id = azapi_resource.code[each.key].id
+  type                 = "Block"
+  source               = "${each.value.folder}/${each.value.manifest.code.file}"
+  content_type         = "application/zip"
+
+  depends_on = [time_sleep.deployer]
+
+  lifecycle {
+    create_before_destroy = true
+    ignore_changes        = [source] # the container's name says what is in it; the path is another on every machine
+  }
 }
 
 resource "azurerm_storage_queue" "jobs" {
@@ -114,6 +139,7 @@ resource "azurerm_storage_blob" "project" {
 
   lifecycle {
     create_before_destroy = true
+    ignore_changes        = [source] # its name says what is in it; the path is another on every machine
   }
 }
 

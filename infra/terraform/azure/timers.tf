@@ -78,7 +78,7 @@ resource "azurerm_logic_app_trigger_custom" "timer" {
   body         = jsonencode({ type = "Recurrence", recurrence = each.value.native.recurrence })
 
   # A timer that fires before what it calls is there would only raise an alarm.
-  depends_on = [azurerm_logic_app_action_custom.watch]
+  depends_on = [azurerm_logic_app_action_custom.watch, azapi_resource.app]
 }
 
 # First the canary, in some of the runs. Whatever becomes of it, the version that is known to work is asked next: it finds
@@ -97,7 +97,7 @@ resource "azurerm_logic_app_action_custom" "canary" {
         type = "Http"
         inputs = {
           method      = "POST"
-          uri         = "https://${azurerm_function_app_flex_consumption.this["canary"].default_hostname}/watch"
+          uri         = "https://${local.hosts["canary"]}/watch"
           headers     = { Content-Type = "application/json", x-functions-key = "@{body('canary_key')?['value']}" }
           body        = merge(each.value.body, { scheduled_at = local.slot })
           retryPolicy = { type = "none" }
@@ -133,7 +133,7 @@ resource "azurerm_logic_app_action_custom" "watch" {
     type = "Http"
     inputs = {
       method      = "POST"
-      uri         = "https://${azurerm_function_app_flex_consumption.this["stable"].default_hostname}/watch"
+      uri         = "https://${local.hosts["stable"]}/watch"
       headers     = { Content-Type = "application/json", x-functions-key = "@{body('key')?['value']}" }
       body        = merge(each.value.body, { scheduled_at = local.slot })
       retryPolicy = local.retry

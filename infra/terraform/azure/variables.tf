@@ -121,13 +121,13 @@ variable "manifest" {
 }
 
 variable "max_instances" {
-  description = "How many instances the functions may have at once. Caps the cost and the load on sources."
+  description = "How many instances ask and watch together may have at once, and work besides. Caps the cost and the load on sources. Below 40 is refused where a region does not have it yet."
   type        = number
   default     = 40
 
   validation {
-    condition     = var.max_instances >= 40 && var.max_instances <= 1000 && floor(var.max_instances) == var.max_instances
-    error_message = "max_instances has to be a whole number from 40 to 1000, which is what Flex Consumption has."
+    condition     = var.max_instances >= 1 && var.max_instances <= 1000 && floor(var.max_instances) == var.max_instances
+    error_message = "max_instances has to be a whole number from 1 to 1000, which is what Flex Consumption has."
   }
 }
 

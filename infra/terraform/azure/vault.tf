@@ -16,11 +16,12 @@ resource "azurerm_key_vault" "secrets" {
   tags                       = local.tags
 }
 
+# The canary's is always there: a vault's name stays taken for 90 days after it was deleted.
 resource "azurerm_key_vault" "host" {
   #checkov:skip=CKV_AZURE_109:no network of the user's is assumed; who comes needs an identity with a role, and accounts have no keys
   #checkov:skip=CKV_AZURE_189:no network of the user's is assumed; who comes needs an identity with a role, and accounts have no keys
   #checkov:skip=CKV2_AZURE_32:no network of the user's is assumed; who comes needs an identity with a role, and accounts have no keys
-  for_each = local.apps
+  for_each = toset(["canary", "stable"])
 
   name                       = "${trimsuffix(substr(var.name, 0, 13), "-")}-${substr(each.key, 0, 1) == "s" ? "h" : "c"}${local.digest}"
   resource_group_name        = azurerm_resource_group.this.name

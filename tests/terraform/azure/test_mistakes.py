@@ -25,13 +25,23 @@ def given(mistake: str, says: str, **variables: Any) -> Mistake:
 
 
 WRITTEN = [
-    wrong("misspelt argument", "functions.tf", "maximum_instance_count =", "maximum_instances =", UNSUPPORTED),
-    wrong("argument of another resource", "functions.tf", "instance_memory_in_mb  =", "memory_size  =", UNSUPPORTED),
     wrong(
-        "misspelt block", "functions.tf", "  site_config {", "  site_configuration {", "Unsupported block|site_config"
+        "misspelt argument",
+        "functions.tf",
+        "  parent_id = azurerm_resource",
+        "  parent = azurerm_resource",
+        UNSUPPORTED,
     ),
+    wrong(
+        "argument of another resource",
+        "functions.tf",
+        '  os_type             = "Linux"',
+        '  os_type = "Linux"\n  memory_size = 1',
+        UNSUPPORTED,
+    ),
+    wrong("misspelt block", "functions.tf", "  identity {", "  identities {", "Unsupported block"),
     wrong("no required block", "storage.tf", "    filters {", "    filter {", "Unsupported block|filters"),
-    wrong("no required argument", "functions.tf", '  runtime_name    = "python"\n', "", '"runtime_name" is required'),
+    wrong("no required argument", "functions.tf", '  sku_name            = "FC1"\n', "", '"sku_name" is required'),
     wrong(
         "argument that the older provider had",
         "storage.tf",
@@ -127,7 +137,7 @@ GIVEN = [
     given("an alarm to no address", "at least one e-mail address", alarm_emails=["oncall"]),
     given("copies in another region", "LRS or ZRS", replication="GRS"),
     given("memory that Flex has not", "512, 2048 or 4096", memory_mb=1024),
-    given("instances that Flex has not", "40 to 1000", max_instances=5),
+    given("instances that Flex has not", "1 to 1000", max_instances=0),
     given("retention that Log Analytics has not", "30 to 730", log_retention_days=7),
     given("log level that is none", "DEBUG, INFO, WARNING or ERROR", log_level="verbose"),
     given("answers for no time", "60 to 31536000", job_ttl_s=0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -152,10 +153,10 @@ def test_nobody_comes_with_a_key_of_an_account(applied: dict[str, dict[str, Any]
         assert one["allow_nested_items_to_be_public"] is False
         assert (one["min_tls_version"], one["cross_tenant_replication_enabled"]) == ("TLS1_2", False)
         assert one["account_replication_type"] in ("LRS", "ZRS"), "no copy in another region"
-    app = applied['azurerm_function_app_flex_consumption.this["stable"]']
-    text = str(app["app_settings"])
-    assert "AccountKey" not in text
-    assert app["storage_access_key"] in (None, "")
+    app = applied['azapi_resource.app["stable"]']["body"]
+    assert "AccountKey" not in json.dumps(app)
+    storage = app["properties"]["functionAppConfig"]["deployment"]["storage"]
+    assert storage["authentication"]["type"] == "UserAssignedIdentity"
 
 
 def test_terraform_neither_writes_nor_reads_a_secret(applied: dict[str, dict[str, Any]]) -> None:

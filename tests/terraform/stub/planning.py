@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -161,7 +162,7 @@ def _text(name: str, who: About) -> str:
 
 def conform(block: Block, values: Mapping[str, Any]) -> dict[str, Any]:
     """A state of another version of the provider: what this one has, and no more."""
-    made = {name: values.get(name) for name in block.get("attributes", {})}
+    made = {name: _typed(one["type"], values.get(name)) for name, one in block.get("attributes", {}).items()}
     for name, one in block.get("block_types", {}).items():
         value, inner = values.get(name), one["block"]
         if one["nesting_mode"] in ("list", "set"):
@@ -171,6 +172,13 @@ def conform(block: Block, values: Mapping[str, Any]) -> dict[str, Any]:
         else:
             made[name] = conform(inner, value) if value else None
     return made
+
+
+def _typed(kind: Any, value: Any) -> Any:
+    """A value of any type stands in a state with its type beside it, and on the wire as a pair of both."""
+    if kind == "dynamic" and isinstance(value, dict) and set(value) == {"type", "value"}:
+        return [json.dumps(value["type"]).encode(), value["value"]]
+    return value
 
 
 def _listed(value: Any) -> list[Any]:

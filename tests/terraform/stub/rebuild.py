@@ -45,6 +45,13 @@ BY_HAND: dict[str, dict[str, Any]] = {
     "google_storage_bucket": {"force_new": ["name", "location"]},
     "azurerm_storage_account": {"force_new": ["name", "location", "account_kind"]},
     "azurerm_function_app_flex_consumption": {"force_new": ["name", "location"]},
+    "azurerm_storage_container": {"force_new": ["name", "storage_account_id"]},
+    "azurerm_storage_blob": {"force_new": ["name", "storage_container_id", "source", "type"]},
+    "azurerm_storage_queue": {"force_new": ["name", "storage_account_id"]},
+    "azurerm_storage_table": {"force_new": ["name", "storage_account_id"]},
+    "azurerm_logic_app_workflow": {"force_new": ["name", "location", "resource_group_name"]},
+    "azurerm_key_vault": {"force_new": ["name", "location"]},
+    "azapi_resource": {"force_new": ["name", "parent_id", "location"]},
 }
 """Rules of the providers' own code that no published description carries; from their documentation."""
 

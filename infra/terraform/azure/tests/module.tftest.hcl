@@ -4,6 +4,8 @@ mock_provider "azurerm" {
   source = "./tests/mocks"
 }
 
+mock_provider "azapi" {}
+
 mock_provider "time" {}
 
 variables {
@@ -17,7 +19,7 @@ run "the_least" {
   command = plan
 
   assert {
-    condition     = azurerm_function_app_flex_consumption.this["stable"].runtime_version == "3.13"
+    condition     = azapi_resource.app["stable"].body.properties.functionAppConfig.runtime.version == "3.13"
     error_message = "The runtime is the one for which the bundle was compiled."
   }
 
@@ -45,7 +47,7 @@ run "a_canary" {
   }
 
   assert {
-    condition     = length(azurerm_function_app_flex_consumption.this) == 2 && length(azurerm_service_plan.this) == 2
+    condition     = length(azapi_resource.app) == 2 && length(azurerm_service_plan.this) == 2
     error_message = "A canary is an app of its own, on a plan of its own."
   }
 }

@@ -4,6 +4,10 @@ terraform {
   required_version = ">= 1.9"
 
   required_providers {
+    azapi = {
+      source  = "Azure/azapi"
+      version = ">= 2.0, < 3.0"
+    }
     azurerm = {
       source  = "hashicorp/azurerm"
       version = ">= 5.0, < 6.0"
@@ -17,6 +21,10 @@ terraform {
   #   key                  = "omnisentinel.tfstate"
   #   use_azuread_auth     = true
   # }
+}
+
+provider "azapi" {
+  subscription_id = var.subscription_id
 }
 
 provider "azurerm" {
