@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from core.alert.timers import logic_apps, timer_id
+from tests.terraform.azure.state import State
+from tests.terraform.harness import Module
 
 ALERTS = {
     "low-stock": ("0 9 * * 1-5", "Europe/Berlin"),
@@ -61,3 +63,13 @@ def good(manifest: Path) -> dict[str, Any]:
     """Variables of the module that are right, and as few as there may be for that project."""
     return {"manifest": str(manifest), "region": "westeurope", "alarm_emails": ["oncall@example.com"],
             "environment": {"CRM_URL": "postgresql://crm.example.com/crm"}}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def applied(once: Callable[..., Module], good: dict[str, Any]) -> State:
+    return once("azure").apply(good).resources()
+
+
+@pytest.fixture(scope="session")
+def outputs(once: Callable[..., Module], good: dict[str, Any]) -> dict[str, Any]:
+    return once("azure").apply(good).outputs()

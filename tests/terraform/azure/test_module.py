@@ -16,14 +16,13 @@ from core.settings import PREFIX, Settings
 from handlers.azure.clients import vault_name
 from handlers.azure.objects import blob_name
 from handlers.azure.queue import queue_name
-from handlers.azure.scheduler import LogicApps, _schedule, definition, workflow_name
+from handlers.azure.scheduler import workflow_name
 from infra.deploy.summary import KEEPS_DATA
-from tests.runtimes.azure_arm import wrong_workflow
-from tests.terraform.azure.conftest import ALERTS, write_manifest
+from tests.terraform.azure.conftest import write_manifest
+from tests.terraform.azure.state import State, app
 from tests.terraform.binary import terraform
 from tests.terraform.harness import MODULES, Module
 
-State = dict[str, dict[str, Any]]
 BOTH = pytest.mark.parametrize("end", ["old", "new"])
 
 
@@ -53,24 +52,6 @@ def test_it_applies_plans_nothing_more_and_is_destroyed(
 def test_its_own_tests_pass(once: Callable[..., Module], end: str) -> None:
     told = once("azure", end).test()
     assert "0 failed" in told
-
-
-@pytest.fixture(scope="module")
-def applied(once: Callable[..., Module], good: dict[str, Any]) -> State:
-    return once("azure").apply(good).resources()
-
-
-@pytest.fixture(scope="module")
-def outputs(once: Callable[..., Module], good: dict[str, Any]) -> dict[str, Any]:
-    return once("azure").apply(good).outputs()
-
-
-def app(state: State, name: str = "stable") -> dict[str, Any]:
-    """``properties`` of the app as Azure gets them, its settings as a mapping besides."""
-    properties: dict[str, Any] = state[f'azapi_resource.app["{name}"]']["body"]["properties"]
-    settings = {one["name"]: one["value"] for one in properties["siteConfig"]["appSettings"]}
-    host = state[f'azapi_resource.app["{name}"]']["name"] + ".azurewebsites.net"
-    return {**properties, "app_settings": settings, "host": host}
 
 
 # ── the functions ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -163,78 +144,6 @@ def test_the_host_gives_a_function_the_time_that_the_project_asks_for(applied: S
 
 def test_secrets_have_the_names_that_the_adapter_asks_for(outputs: dict[str, Any]) -> None:
     assert outputs["secrets"] == {name: vault_name(name) for name in ("Ann.Key-2", "ann_key", "ops_key")}
-
-
-# ── timers ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def workflow(state: State, name: str) -> dict[str, Any]:
-    """What Terraform would leave at Azure: the workflow with its trigger and actions."""
-    one = state[f'azurerm_logic_app_workflow.timer["{name}"]']
-    mine = {
-        kind: {
-            part["name"]: json.loads(part["body"])
-            for address, part in state.items()
-            if address.startswith(f"azurerm_logic_app_{kind}_custom.") and address.endswith(f'["{name}"]')
-        }
-        for kind in ("trigger", "action")
-    }
-    body = {"$schema": "x", "contentVersion": "1.0.0.0", "parameters": {}, "triggers": mine["trigger"],
-            "actions": mine["action"], "outputs": {}}  # fmt: skip
-    return {**one, "properties": {"definition": body}}
-
-
-@pytest.mark.parametrize("name", [*ALERTS, "sweep"])
-def test_a_timer_is_what_omni_schedule_would_write(applied: State, outputs: dict[str, Any], name: str) -> None:
-    made = workflow(applied, name)
-    settings = Settings.from_env({**outputs["environment"]})
-    given = _schedule({**made, "name": made["name"]}, "omnisentinel")
-    assert given is not None
-    assert given.name == name
-    assert made["name"] == workflow_name("omnisentinel", name) == outputs["timers"][name]
-    recurrence = made["properties"]["definition"]["triggers"]["schedule"]["recurrence"]
-    ours = definition(recurrence, given.payload, settings)
-    theirs = made["properties"]["definition"]
-    assert {k: theirs[k] for k in ("triggers", "actions")} == {k: ours[k] for k in ("triggers", "actions")}
-    assert wrong_workflow(made["name"], made) == ""
-    assert LogicApps is not None
-
-
-def test_a_recurrence_that_is_missing_is_told_with_the_alerts_name(
-    module: Callable[..., Module], good: dict[str, Any], tmp_path: Path
-) -> None:
-    from tests.terraform.harness import Mistake
-
-    manifest = json.loads(Path(good["manifest"]).read_text())
-    del manifest["timers"]["low-stock"]["native"]["recurrence"]
-    path = write_manifest(tmp_path / "azure", timers=manifest["timers"])
-    told = Mistake("no recurrence", variables={"manifest": str(path)}, says="the timer low-stock", at="plan")
-    module("azure").reject(told, good)
-
-
-# ── a canary ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@BOTH
-def test_a_canary_goes_first_in_some_runs_and_the_known_version_always(
-    module: Callable[..., Module], good: dict[str, Any], tmp_path: Path, end: str
-) -> None:
-    canary = write_manifest(tmp_path / "canary")
-    state = module("azure", end).apply({**good, "canary": {"manifest": str(canary)}}).resources()
-    actions = workflow(state, "low-stock")["properties"]["definition"]["actions"]
-    first = actions["canary"]
-    assert first["expression"] == {"and": [{"less": ["@rand(0,100)", 5]}]}
-    hosts = [app(state, name)["host"] for name in ("canary", "stable")]
-    assert hosts[0] in first["actions"]["canary_watch"]["inputs"]["uri"]
-    assert first["actions"]["canary_watch"]["limit"] == {"timeout": "PT60S"}
-    assert actions["key"]["runAfter"] == {"canary": ["Succeeded", "Failed", "TimedOut", "Skipped"]}
-    assert hosts[1] in actions["watch"]["inputs"]["uri"]
-    assert wrong_workflow("x", workflow(state, "low-stock")) == ""
-    settings = [app(state, name)["app_settings"] for name in ("canary", "stable")]
-    assert settings[0]["OMNI_STORE_TABLE"] == settings[1]["OMNI_STORE_TABLE"], "one state: a slot is done once"
-    assert settings[0]["OMNI_QUEUE"] != settings[1]["OMNI_QUEUE"], "jobs are not the canary's"
-    assert settings[0]["OMNI_PROJECT_OBJECT"] != settings[1]["OMNI_PROJECT_OBJECT"]
-    assert 'azurerm_monitor_scheduled_query_rules_alert_v2.this["canary"]' in state
 
 
 # ── what is switched, and what is kept apart ─────────────────────────────────────────────────────────────────────

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -18,7 +18,7 @@ from handlers.azure.platform import platform
 from tests.contract.azure_calls import MESSAGES, STORAGE, VAULT, recorded
 from tests.runtimes.azure_arm import GROUP
 from tests.runtimes.azure_cloud import shared
-from tests.terraform.harness import ROOT, Module
+from tests.terraform.harness import ROOT
 
 BY_THE_HOST = {
     "jobs": {MESSAGES + "read", MESSAGES + "process/action", MESSAGES + "add/action"},
@@ -78,11 +78,6 @@ def exercised(ports: Platform) -> dict[str, set[str]]:
         ports.scheduler.list()
         ports.scheduler.delete("a")
     return found
-
-
-@pytest.fixture(scope="module")
-def applied(once: Callable[..., Module], good: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return once("azure").apply(good).resources()
 
 
 def roles(applied: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -1,0 +1,83 @@
+"""A Logic App per timer of the manifest, and the canary that some of their runs ask first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.settings import Settings
+from handlers.azure.scheduler import _schedule, definition, workflow_name
+from tests.runtimes.azure_arm import wrong_workflow
+from tests.terraform.azure.conftest import ALERTS, write_manifest
+from tests.terraform.azure.state import State, app
+from tests.terraform.harness import Mistake, Module
+
+
+def workflow(state: State, name: str) -> dict[str, Any]:
+    """What Terraform would leave at Azure: the workflow with its trigger and actions."""
+    one = state[f'azurerm_logic_app_workflow.timer["{name}"]']
+    mine = {
+        kind: {
+            part["name"]: json.loads(part["body"])
+            for address, part in state.items()
+            if address.startswith(f"azurerm_logic_app_{kind}_custom.") and address.endswith(f'["{name}"]')
+        }
+        for kind in ("trigger", "action")
+    }
+    body = {"$schema": "x", "contentVersion": "1.0.0.0", "parameters": {}, "triggers": mine["trigger"],
+            "actions": mine["action"], "outputs": {}}  # fmt: skip
+    return {**one, "properties": {"definition": body}}
+
+
+@pytest.mark.parametrize("name", [*ALERTS, "sweep"])
+def test_a_timer_is_what_omni_schedule_would_write(applied: State, outputs: dict[str, Any], name: str) -> None:
+    made = workflow(applied, name)
+    settings = Settings.from_env({**outputs["environment"]})
+    given = _schedule({**made, "name": made["name"]}, "omnisentinel")
+    assert given is not None
+    assert given.name == name
+    assert made["name"] == workflow_name("omnisentinel", name) == outputs["timers"][name]
+    recurrence = made["properties"]["definition"]["triggers"]["schedule"]["recurrence"]
+    ours = definition(recurrence, given.payload, settings)
+    theirs = made["properties"]["definition"]
+    assert {k: theirs[k] for k in ("triggers", "actions")} == {k: ours[k] for k in ("triggers", "actions")}
+    assert wrong_workflow(made["name"], made) == ""
+
+
+def test_a_recurrence_that_is_missing_is_told_with_the_alerts_name(
+    module: Callable[..., Module], good: dict[str, Any], tmp_path: Path
+) -> None:
+    manifest = json.loads(Path(good["manifest"]).read_text())
+    del manifest["timers"]["low-stock"]["native"]["recurrence"]
+    path = write_manifest(tmp_path / "azure", timers=manifest["timers"])
+    told = Mistake("no recurrence", variables={"manifest": str(path)}, says="the timer low-stock", at="plan")
+    module("azure").reject(told, good)
+
+
+# ── a canary ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("end", ["old", "new"])
+def test_a_canary_goes_first_in_some_runs_and_the_known_version_always(
+    module: Callable[..., Module], good: dict[str, Any], tmp_path: Path, end: str
+) -> None:
+    canary = write_manifest(tmp_path / "canary")
+    state = module("azure", end).apply({**good, "canary": {"manifest": str(canary)}}).resources()
+    actions = workflow(state, "low-stock")["properties"]["definition"]["actions"]
+    first = actions["canary"]
+    assert first["expression"] == {"and": [{"less": ["@rand(0,100)", 5]}]}
+    hosts = [app(state, name)["host"] for name in ("canary", "stable")]
+    assert hosts[0] in first["actions"]["canary_watch"]["inputs"]["uri"]
+    assert first["actions"]["canary_watch"]["limit"] == {"timeout": "PT60S"}
+    assert actions["key"]["runAfter"] == {"canary": ["Succeeded", "Failed", "TimedOut", "Skipped"]}
+    assert hosts[1] in actions["watch"]["inputs"]["uri"]
+    assert wrong_workflow("x", workflow(state, "low-stock")) == ""
+    settings = [app(state, name)["app_settings"] for name in ("canary", "stable")]
+    assert settings[0]["OMNI_STORE_TABLE"] == settings[1]["OMNI_STORE_TABLE"], "one state: a slot is done once"
+    assert settings[0]["OMNI_QUEUE"] != settings[1]["OMNI_QUEUE"], "jobs are not the canary's"
+    assert settings[0]["OMNI_PROJECT_OBJECT"] != settings[1]["OMNI_PROJECT_OBJECT"]
+    assert 'azurerm_monitor_scheduled_query_rules_alert_v2.this["canary"]' in state
