@@ -29,7 +29,7 @@ lack are added to ``stub/types.txt``, then ``python -m tests.terraform.stub.rebu
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,28 @@ def configurations(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], 
 
 
 @pytest.fixture(scope="session")
-def _modules(tmp_path_factory: pytest.TempPathFactory, configurations: Callable[[str], Path]) -> ModuleOf:
+def _standing() -> Iterator[Callable[[str], str]]:
+    """end -> where its providers stand: one process for the session, for starting one takes ten times what it does."""
+    running: dict[str, mirror.Standing] = {}
+
+    def of(end: str) -> str:
+        if end == "genuine":
+            return ""
+        if end not in running:
+            running[end] = mirror.Standing(end)
+        return running[end].variable
+
+    yield of
+    for one in running.values():
+        one.close()
+
+
+@pytest.fixture(scope="session")
+def _modules(
+    tmp_path_factory: pytest.TempPathFactory,
+    configurations: Callable[[str], Path],
+    _standing: Callable[[str], str],
+) -> ModuleOf:
     numbers = itertools.count()
 
     def made(
@@ -68,7 +89,9 @@ def _modules(tmp_path_factory: pytest.TempPathFactory, configurations: Callable[
     ) -> Module:
         terraform()
         folder = tmp_path_factory.mktemp(f"{cloud}-{end}-{next(numbers)}")
-        return Module(cloud, source or MODULES / cloud, folder, configurations(end), providers)
+        ours = Module(cloud, source or MODULES / cloud, folder, configurations(end), providers)
+        ours.standing = _standing(end)
+        return ours
 
     return made
 

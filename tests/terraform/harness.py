@@ -90,7 +90,9 @@ class Module:
         self.root.mkdir()
         self._ready: set[Path] = set()
         self.environment: dict[str, str] = {}
-        """More variables for terraform and its providers."""
+        """More variables for terraform and its providers, which are then started by each run."""
+        self.standing = ""
+        """Where terraform finds providers that run already (``stub.mirror.Standing``), else it starts them."""
         self.log: Path | None = None
         """Where a genuine provider writes what it calls."""
 
@@ -182,6 +184,8 @@ class Module:
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("TF_", "AWS_", "ARM_", "GOOGLE_"))}
         env = {**clean, "TF_CLI_CONFIG_FILE": str(self._config), "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"}
         env |= {"AWS_EC2_METADATA_DISABLED": "true"}
+        if self.standing and not self.environment and arguments[0] != "init":
+            env |= {"TF_REATTACH_PROVIDERS": self.standing}
         env |= self.environment
         if self.log is not None:
             env |= {"TF_LOG_PROVIDER": "DEBUG", "TF_LOG_PATH": str(self.log)}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shlex
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,19 +23,48 @@ def ends(source: str) -> tuple[str, str]:
     return versions[0], versions[-1]
 
 
+def chosen(end: str) -> dict[str, str]:
+    """source -> version of every provider at one ``end`` (old, new) of its range."""
+    return {source: ends(source)[("old", "new").index(end)] for source in {source for source, _ in available()}}
+
+
+class Standing:
+    """The providers at one end as a process that stays; ``variable`` tells terraform where to find them."""
+
+    def __init__(self, end: str) -> None:
+        packs = [str(path(source, version)) for source, version in chosen(end).items()]
+        command = [sys.executable, "-m", "tests.terraform.stub.server", "--together", *packs]
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=_without_endpoint()
+        )
+        assert self._process.stdout is not None
+        sockets = json.loads(self._process.stdout.readline())
+        told = {"Protocol": "grpc", "ProtocolVersion": 5, "Pid": self._process.pid, "Test": True}
+        self.variable = json.dumps({
+            f"{REGISTRY}/{source}": {**told, "Addr": {"Network": "unix", "String": socket}}
+            for source, socket in sockets.items()
+        })  # fmt: skip
+
+    def close(self) -> None:
+        self._process.communicate("")
+
+
+def _without_endpoint() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "OMNI_STUB_ENDPOINT"}
+
+
 def lay_out(folder: Path, end: str, genuine: Mapping[str, Path] | None = None) -> Path:
     """Every provider at one ``end`` (old, new) of its range; returns the CLI configuration that names the mirror.
 
     ``genuine``: source -> folder ``VERSION/PLATFORM`` of the provider's own program, to be used instead.
     """
-    for source in {source for source, _ in available()}:
+    for source, version in chosen(end).items():
         if genuine and source in genuine:
             own = genuine[source]
             place = folder / "mirror" / REGISTRY / source / own.parent.name / PLATFORM
             place.parent.mkdir(parents=True)
             place.symlink_to(own)
             continue
-        version = ends(source)[("old", "new").index(end)]
         name = source.partition("/")[2]
         place = folder / "mirror" / REGISTRY / source / version / PLATFORM
         place.mkdir(parents=True)

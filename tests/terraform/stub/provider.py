@@ -24,9 +24,13 @@ class Provider:
         self._pack = pack
         self._config: dict[str, Any] = {}
         self._emulator: Emulator | None = None
+        self._schema: Any = None
+        self.source = pack.source
 
     def GetSchema(self, _: Any) -> Any:  # noqa: N802 (the protocol's names, here and below)
-        return response(self._pack)
+        if self._schema is None:
+            self._schema = response(self._pack)
+        return self._schema
 
     def GetMetadata(self, _: Any) -> Any:  # noqa: N802
         made = pb.GetMetadata.Response()

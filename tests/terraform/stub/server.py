@@ -1,4 +1,5 @@
-"""The plug-in's process: ``python -m tests.terraform.stub.server PACK``.
+"""The plug-in's process: ``python -m tests.terraform.stub.server PACK``, or ``... --together PACK...`` for several that
+stay: their sockets are printed as JSON, and they end with the standard input. Starting is what costs most of a test.
 
 terraform starts it, reads one line with the address of its socket, and speaks gRPC with it, under TLS with a
 certificate that is made for the occasion and told in that line.
@@ -7,6 +8,7 @@ certificate that is made for the occasion and told in that line.
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import sys
 import tempfile
@@ -22,23 +24,14 @@ from tfplugin_proto import tfplugin5_5_pb2 as pb
 from tests.terraform.stub.pack import load
 from tests.terraform.stub.provider import Provider
 
-_CALLS = [name for name in vars(Provider) if not name.startswith("_")]
+_CALLS = [name for name in vars(Provider) if name[0].isupper()]
 
 
-def serve(provider: Provider) -> None:
-    """Until terraform says that it is done."""
+def serve(pack: Path) -> None:
+    """As terraform starts a plug-in: until it says that it is done."""
     over = threading.Event()
-    unlimited = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
-    server = grpc.server(futures.ThreadPoolExecutor(8), options=unlimited)
-    server.add_generic_rpc_handlers((
-        grpc.method_handlers_generic_handler("tfplugin5.Provider", {n: _handler(provider, n) for n in _CALLS}),
-        grpc.method_handlers_generic_handler("plugin.GRPCController", {"Shutdown": _shutdown(over)}),
-        grpc.method_handlers_generic_handler("plugin.GRPCStdio", {
-            "StreamStdio": grpc.unary_stream_rpc_method_handler(lambda _request, _context: iter(())),
-        }),
-    ))  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="tf") as folder:
-        socket, told = f"{folder}/s", ""
+        server, socket, told = _server(Provider(load(pack)), over), f"{folder}/s", ""
         if os.environ.get("PLUGIN_CLIENT_CERT"):
             certificate, key = _certificate()
             server.add_secure_port(f"unix://{socket}", grpc.ssl_server_credentials([(key, certificate)]))
@@ -49,6 +42,34 @@ def serve(provider: Provider) -> None:
         print(f"1|5|unix|{socket}|grpc|{told}", flush=True)
         over.wait()
         server.stop(0)
+
+
+def serve_together(packs: list[Path]) -> None:
+    """Each pack on a socket of its own, until the standard input ends."""
+    with tempfile.TemporaryDirectory(prefix="tf") as folder:
+        sockets, servers = {}, []  # a server that nobody holds is stopped
+        for number, pack in enumerate(packs):
+            provider = Provider(load(pack))
+            server = _server(provider, threading.Event())
+            sockets[provider.source] = f"{folder}/{number}"
+            server.add_insecure_port(f"unix://{folder}/{number}")
+            server.start()
+            servers.append(server)
+        print(json.dumps(sockets), flush=True)
+        sys.stdin.read()
+
+
+def _server(provider: Provider, over: threading.Event) -> Any:
+    unlimited = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+    server = grpc.server(futures.ThreadPoolExecutor(8), options=unlimited)
+    server.add_generic_rpc_handlers((
+        grpc.method_handlers_generic_handler("tfplugin5.Provider", {n: _handler(provider, n) for n in _CALLS}),
+        grpc.method_handlers_generic_handler("plugin.GRPCController", {"Shutdown": _shutdown(over)}),
+        grpc.method_handlers_generic_handler("plugin.GRPCStdio", {
+            "StreamStdio": grpc.unary_stream_rpc_method_handler(lambda _request, _context: iter(())),
+        }),
+    ))  # fmt: skip
+    return server
 
 
 def _handler(provider: Provider, name: str) -> Any:
@@ -99,4 +120,7 @@ def _certificate() -> tuple[bytes, bytes]:
 
 
 if __name__ == "__main__":
-    serve(Provider(load(Path(sys.argv[1]))))
+    if sys.argv[1] == "--together":
+        serve_together([Path(one) for one in sys.argv[2:]])
+    else:
+        serve(Path(sys.argv[1]))
