@@ -125,7 +125,7 @@ resource "azurerm_storage_queue" "poison" {
   storage_account_id = azurerm_storage_account.data.id
 }
 
-# One blob per state of the project: an earlier one is there to go back to.
+# Named by what is in it: a changed project is another blob, there before the app is told of it.
 resource "azurerm_storage_blob" "project" {
   for_each = local.apps
 
