@@ -13,8 +13,8 @@ from infra.deploy.cost import Line, monthly, runs_a_month, total
 KEEPS_DATA = frozenset({
     "aws_dynamodb_table", "aws_s3_bucket", "aws_kms_key", "aws_sqs_queue",
     "google_firestore_database", "google_storage_bucket", "google_kms_crypto_key",
-    "azurerm_storage_account", "azurerm_storage_table", "azurerm_storage_container", "azurerm_key_vault",
-    "azurerm_key_vault_key",
+    "azurerm_storage_account", "azurerm_storage_table", "azurerm_storage_container", "azurerm_storage_queue",
+    "azurerm_key_vault", "azurerm_key_vault_key",
 })  # fmt: skip
 """What holds state, answers or keys: taken away only when that is said."""
 _VERBS = {("create",): "create", ("update",): "change", ("delete",): "destroy", ("read",): "read", ("no-op",): ""}

@@ -8,23 +8,6 @@ output "ask_url" {
   value       = "https://${local.hosts["stable"]}"
 }
 
-output "environment" {
-  description = "For `omni schedule` and other commands on a machine that is signed in with `az login`."
-  value = {
-    OMNI_DEPLOYMENT      = var.name
-    OMNI_KEY             = local.settings["stable"].OMNI_KEY
-    OMNI_OBJECTS         = local.settings["stable"].OMNI_OBJECTS
-    OMNI_QUEUE           = local.settings["stable"].OMNI_QUEUE
-    OMNI_REGION          = var.region
-    OMNI_SCHEDULE_GROUP  = azurerm_resource_group.this.id
-    OMNI_SCHEDULE_KEY    = "${azurerm_key_vault.host["stable"].vault_uri}secrets/${local.host_key}"
-    OMNI_SCHEDULE_ROLE   = azurerm_user_assigned_identity.timers.id
-    OMNI_SCHEDULE_TARGET = "https://${local.hosts["stable"]}/watch"
-    OMNI_SECRET_PREFIX   = local.settings["stable"].OMNI_SECRET_PREFIX
-    OMNI_STORE_TABLE     = local.settings["stable"].OMNI_STORE_TABLE
-  }
-}
-
 output "function_app" {
   description = "Name of the function app, for `az functionapp` and the portal."
   value       = azapi_resource.app["stable"].name
@@ -43,6 +26,23 @@ output "resource_group" {
 output "secrets" {
   description = "What the project refers to as secret:NAME -> the name to give it in the vault: `az keyvault secret set --vault-name VAULT --name ...`."
   value       = { for name in local.manifest.secrets : name => can(regex("^[a-z0-9]+(_[a-z0-9]+)*$", name)) ? replace(name, "_", "-") : "x--${join("", [for c in split("", name) : lookup(local.hex, c, c)])}" }
+}
+
+output "settings" {
+  description = "For `omni schedule` and other commands on a machine that is signed in with `az login`."
+  value = {
+    OMNI_DEPLOYMENT      = var.name
+    OMNI_KEY             = local.settings["stable"].OMNI_KEY
+    OMNI_OBJECTS         = local.settings["stable"].OMNI_OBJECTS
+    OMNI_QUEUE           = local.settings["stable"].OMNI_QUEUE
+    OMNI_REGION          = var.region
+    OMNI_SCHEDULE_GROUP  = azurerm_resource_group.this.id
+    OMNI_SCHEDULE_KEY    = "${azurerm_key_vault.host["stable"].vault_uri}secrets/${local.host_key}"
+    OMNI_SCHEDULE_ROLE   = azurerm_user_assigned_identity.timers.id
+    OMNI_SCHEDULE_TARGET = "https://${local.hosts["stable"]}/watch"
+    OMNI_SECRET_PREFIX   = local.settings["stable"].OMNI_SECRET_PREFIX
+    OMNI_STORE_TABLE     = local.settings["stable"].OMNI_STORE_TABLE
+  }
 }
 
 output "timers" {

@@ -59,7 +59,7 @@ def test_its_own_tests_pass(once: Callable[..., Module], end: str) -> None:
 
 def test_every_omni_variable_is_a_field_of_settings(applied: State, outputs: dict[str, Any]) -> None:
     known = {PREFIX + f.name.upper() for f in fields(Settings)}
-    for given in (app(applied)["app_settings"], outputs["environment"]):
+    for given in (app(applied)["app_settings"], outputs["settings"]):
         ours = {name: value for name, value in given.items() if name.startswith(PREFIX)}
         assert set(ours) <= known
         Settings.from_env(ours)

@@ -36,7 +36,7 @@ def workflow(state: State, name: str) -> dict[str, Any]:
 @pytest.mark.parametrize("name", [*ALERTS, "sweep"])
 def test_a_timer_is_what_omni_schedule_would_write(applied: State, outputs: dict[str, Any], name: str) -> None:
     made = workflow(applied, name)
-    settings = Settings.from_env({**outputs["environment"]})
+    settings = Settings.from_env({**outputs["settings"]})
     given = _schedule({**made, "name": made["name"]}, "omnisentinel")
     assert given is not None
     assert given.name == name

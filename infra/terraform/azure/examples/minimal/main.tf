@@ -63,14 +63,14 @@ output "ask_url" {
   value       = module.omnisentinel.ask_url
 }
 
-output "environment" {
-  description = "For `omni schedule` on this machine."
-  value       = module.omnisentinel.environment
-}
-
 output "secrets" {
   description = "secret:NAME -> its name in the vault."
   value       = module.omnisentinel.secrets
+}
+
+output "settings" {
+  description = "For `omni schedule` on this machine."
+  value       = module.omnisentinel.settings
 }
 
 output "vault" {
