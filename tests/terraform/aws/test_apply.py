@@ -128,7 +128,8 @@ def deployed(
     for name, value in {"ann_key": "ann-key", "ops_key": "ops-key", "hook_key": "whsec_MfKQ9r8GKYqrTwjUPD8I"}.items():
         manager.create_secret(Name=f"omnisentinel/{name}", SecretString=value)
     if GENUINE:  # the stub is done before it can be interrupted
-        printed = ours.interrupt(variables, "aws_dynamodb_table.state: Creation complete")
+        # Early: a log group that is there is read back without its key, which ministack cannot give to it afterwards.
+        printed = ours.interrupt(variables, "aws_scheduler_schedule_group.this: Creation complete")
         assert 'aws_lambda_function.this["ask"]: Creating' not in printed
     return Deployed(cloud, ours, variables, ours.apply(variables))  # again: what was made is kept
 
