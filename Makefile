@@ -18,16 +18,18 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m compileall -q core handlers infra
 	@touch $(STAMP)
 
-# What the tests and the demo read besides: recorded GitHub traffic, wheels of the bundles, the Azure worker's Python, Azurite, checkov.
+# What the tests and the demo read besides: recorded GitHub traffic, wheels of the bundles, the Azure worker's Python,
+# Azurite, checkov, and Terraform's core where there is no terraform.
 parts: $(PARTS)
 
 $(PARTS): $(STAMP) tests/replay/obtain.py infra/bundle.py tests/runtimes/azure_setup.py tests/runtimes/azurite_setup.py \
-		tests/runtimes/checkov_setup.py
+		tests/runtimes/checkov_setup.py tests/runtimes/terraform_setup.py
 	$(BIN)/python -m tests.replay.obtain
 	$(BIN)/python -m infra.bundle --prefetch
 	$(BIN)/python -m tests.runtimes.azure_setup
 	$(BIN)/python -m tests.runtimes.azurite_setup
 	$(BIN)/python -m tests.runtimes.checkov_setup
+	$(BIN)/python -m tests.runtimes.terraform_setup
 	@mkdir -p build && touch $(PARTS)
 
 demo: $(STAMP)

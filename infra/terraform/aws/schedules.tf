@@ -14,7 +14,7 @@ locals {
       full_name  = "${var.name}.${timer.id}"
       payload    = trimsuffix(jsonencode(timer.payload), "}")
       timezone   = timer.timezone
-    }
+    } if var.manage_timers
   }
 }
 

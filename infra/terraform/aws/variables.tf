@@ -113,6 +113,12 @@ variable "log_retention_days" {
   }
 }
 
+variable "manage_timers" {
+  description = "Whether Terraform makes the timers. false: `omni schedule apply` does, or a person; the group and the role are made all the same."
+  type        = bool
+  default     = true
+}
+
 variable "manifest" {
   description = "Path of deployment.json, which `omni bundle aws --parts` writes beside the zips: the timers, secrets and files are in it, and nowhere else."
   type        = string

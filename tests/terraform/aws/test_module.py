@@ -231,6 +231,12 @@ def test_with_a_canary_terraform_leaves_the_alias_to_it_and_without_moves_it(
         manifest.write(dist)
 
 
+def test_timers_can_be_left_to_omni_schedule(module: Callable[..., Module], good: dict[str, Any]) -> None:
+    planned = module("aws").plan({**good, "manage_timers": False})
+    assert not planned.resources("aws_scheduler_schedule")
+    assert planned.resources("aws_scheduler_schedule_group")
+
+
 # ── mistakes ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
