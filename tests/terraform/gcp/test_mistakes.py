@@ -1,11 +1,9 @@
-"""Deliberate mistakes, each rejected for its own reason; and what a scanner finds in the module."""
+"""Deliberate mistakes, each rejected for its own reason."""
 
 from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +11,8 @@ from typing import Any
 import pytest
 
 from core.alert.timers import timer_id
-from infra.layer import BUILD
 from tests.terraform.gcp.conftest import variables, write_manifest
-from tests.terraform.harness import MODULES, Failed, Mistake, Module
+from tests.terraform.harness import Failed, Mistake, Module
 
 ModuleOf = Callable[..., Module]
 UNSUPPORTED = "Unsupported argument"
@@ -188,32 +185,3 @@ def test_a_provider_outside_of_the_range_is_refused(module: ModuleOf, good: dict
     file.write_text(file.read_text().replace(">= 7.31, < 9", "< 7.31"))
     with pytest.raises(Failed, match=r"no available releases match|Could not retrieve|not available|no versions"):
         ours.plan(good)
-
-
-# ── the scanner ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-SKIP = re.compile(r"#checkov:skip=(CKV\d?_GCP_\d+):(.*)")
-
-
-def test_each_exception_has_its_reason_beside_it() -> None:
-    found = [m for file in (MODULES / "gcp").glob("*.tf") for m in SKIP.findall(file.read_text())]
-    assert found
-    assert all(len(reason.split()) >= 2 for _, reason in found)
-    assert len({check for check, _ in found}) <= 8, "an exception more is a decision more"
-
-
-def test_checkov_finds_nothing_else(tmp_path: Path) -> None:
-    own = BUILD / "checkov" / "bin" / "checkov"
-    checkov = str(own) if own.is_file() else shutil.which("checkov")
-    if checkov is None:
-        pytest.skip(
-            "part not available: checkov: install it into build/checkov, a virtual environment of its own (290 MB)"
-        )
-    shutil.copytree(MODULES / "gcp", tmp_path / "gcp", ignore=shutil.ignore_patterns(".terraform*"))
-    command = [checkov, "-d", str(tmp_path / "gcp"), "--framework", "terraform", "--compact", "--quiet",
-               "--skip-download", "-o", "json"]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    report = json.loads(done.stdout)
-    failed = [(one["check_id"], one["resource"]) for one in report["results"]["failed_checks"]]
-    assert failed == []
-    assert report["summary"]["passed"] > 20
