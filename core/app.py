@@ -211,6 +211,7 @@ class App:
                 Ports(here.store, here.objects, here.queue, here.owner),
                 self.ask,
                 self._principal,
+                self._rights,
                 self.clock,
                 self.settings.job_ttl_s,
             )
@@ -219,6 +220,14 @@ class App:
     def _principal(self, name: str) -> Principal | None:
         config = self.project.principals.get(name)
         return config.principal if config else None
+
+    def _rights(self, who: Principal) -> str:
+        """Changes with the policies, and with whatever they may look at in a principal."""
+        import hashlib
+        import json
+
+        seen = [self.project.document["policies"], who.name, who.tenant, sorted(who.roles), who.teams, who.attributes]
+        return hashlib.sha256(json.dumps(seen, sort_keys=True, default=str).encode()).hexdigest()
 
     # ── watch ────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import re
+import stat
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -47,7 +48,10 @@ def fetch(settings: Settings, objects: Objects | None) -> None:
     Raises ConfigInvalid where the blob is not there, is not a project's, or not the one that its name says.
     """
     name = settings.project_object
-    if not name or _unpacked(name).is_dir():
+    if not name:
+        return
+    _ours(_temporary())
+    if _unpacked(name).is_dir():
         return
     if objects is None:
         raise ConfigInvalid("OMNI_PROJECT_OBJECT is set, and OMNI_OBJECTS is not.", key="OMNI_OBJECTS")
@@ -78,9 +82,6 @@ def load(place: Path, env: Mapping[str, str]) -> Project:
 
 def _unpack(body: bytes, place: Path) -> None:
     """Beside its place, then moved: another thread sees the whole or nothing."""
-    place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if place.parent.stat().st_uid != os.getuid():
-        raise ConfigInvalid(f"{place.parent} belongs to another user.", file=str(place.parent))
     with tempfile.TemporaryDirectory(dir=place.parent) as scratch:
         draft = Path(scratch) / "project"
         try:
@@ -93,6 +94,14 @@ def _unpack(body: bytes, place: Path) -> None:
         except OSError:
             if not place.is_dir():  # else another thread was first
                 raise
+
+
+def _ours(folder: Path) -> None:
+    """Made where it is not there. Others on this machine could have put theirs in its place."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    found = folder.lstat()
+    if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o022:
+        raise ConfigInvalid(f"{folder} belongs to others as well: remove it.", file=str(folder))
 
 
 def _unpacked(name: str) -> Path:

@@ -25,6 +25,8 @@ _MINUTES, _HOURS, _DAYS, _MONTHS, _WEEK = range(60), range(24), range(1, 32), ra
 _LAST, _LAST_WEEKDAY = "L", "LW"
 _DAY_NAMES = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
 _TIMER_ID = 50
+_START = "2020-01-01T00:00:00"
+"""Long ago: a recurrence without a start fires at the moment at which it is saved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +82,15 @@ def native_zone(cron: str, timezone: str) -> str:
     """The zone to give a timer: UTC where that says the same, else ``timezone``.
 
     A schedule that comes at the same minutes of every hour does not depend on a zone whose offset is whole hours; in
-    UTC no timer service has a doubtful hour, in autumn or in spring.
+    UTC no timer service has a doubtful hour, in autumn or in spring. Only ``*`` follows real time through those nights:
+    hours that are listed, be it all of them, come once each on the clock.
     """
     read = fields(cron)
+    minute, hour, *_ = schedule.five_fields(cron).split()
+    real_time = minute.startswith("*") or hour.startswith("*")
     every_hour = len(read.hours) == len(_HOURS) and read.days is None and read.months is None and read.weekdays is None
-    return "UTC" if every_hour and all(o % timedelta(hours=1) == timedelta() for o in _offsets(timezone)) else timezone
+    whole = all(offset % timedelta(hours=1) == timedelta() for offset in _offsets(timezone))
+    return "UTC" if real_time and every_hour and whole else timezone
 
 
 # ── the services ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -126,7 +132,8 @@ def logic_apps(cron: str, timezone: str) -> dict[str, Any]:
             cron, "Logic Apps has no days of the month and no months",
             "let it run daily or weekly, and let the query look at the date",
         )  # fmt: skip
-    out: dict[str, Any] = {"frequency": "Day", "interval": 1, "timeZone": windows_zone(native_zone(cron, timezone))}
+    zone = windows_zone(native_zone(cron, timezone))
+    out: dict[str, Any] = {"frequency": "Day", "interval": 1, "startTime": _START, "timeZone": zone}
     at: dict[str, Any] = {"hours": list(read.hours), "minutes": list(read.minutes)}
     if read.weekdays is not None:
         strange = [what for what in read.weekdays if isinstance(what, str)]
@@ -140,7 +147,7 @@ def logic_apps(cron: str, timezone: str) -> dict[str, Any]:
         at["weekDays"] = [_DAY_NAMES[day] for day in _numbers(read.weekdays)]
     if len(read.hours) == len(_HOURS) and read.weekdays is None and read.minutes == tuple(_MINUTES):
         # every minute: a list of all minutes of all hours is refused by the portal's editor, this is not
-        return {"frequency": "Minute", "interval": 1, "timeZone": out["timeZone"]}
+        return {"frequency": "Minute", "interval": 1, "startTime": _START, "timeZone": zone}
     return {**out, "schedule": at}
 
 

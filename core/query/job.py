@@ -19,7 +19,16 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from core.errors import ConfigInvalid, Error, Internal, NotFound, ResourceLimit, StateConflict, by_code
+from core.errors import (
+    ConfigInvalid,
+    EntitlementDenied,
+    Error,
+    Internal,
+    NotFound,
+    ResourceLimit,
+    StateConflict,
+    by_code,
+)
 from core.model import Answer, Ask, Principal
 from core.ports import ABSENT, Delete, Item, Objects, Owner, Put, Queue, Store
 from core.request import new_id
@@ -50,7 +59,8 @@ class Ports:
 class Jobs:
     """``ask`` answers a question as a synchronous one would be; ``principals`` finds who asked, as of now.
 
-    ``ttl_s``: how long a job and its answer are kept after it was submitted.
+    ``rights``: a text that changes with whatever decides what a principal may see. ``ttl_s``: how long a job and its
+    answer are kept after it was submitted.
     """
 
     def __init__(
@@ -58,12 +68,14 @@ class Jobs:
         ports: Ports,
         ask: Callable[[Ask], Answer],
         principals: Callable[[str], Principal | None],
+        rights: Callable[[Principal], str],
         clock: Callable[[], datetime],
         ttl_s: float,
     ) -> None:
         self._ports = ports
         self._ask = ask
         self._principals = principals
+        self._rights = rights
         self._clock = clock
         self._ttl_s = ttl_s
 
@@ -120,12 +132,18 @@ class Jobs:
         return status(self._owned(job, principal))
 
     def result(self, job: str, principal: Principal) -> bytes | None:
-        """The answer as JSON; None while there is none yet. Raises NotFound as ``status``, and the job's own error."""
+        """The answer as JSON; None while there is none yet.
+
+        Raises NotFound as ``status``, the job's own error, and EntitlementDenied where the rights that it was answered
+        with are not those of now: what a policy has hidden since must not be had from an earlier answer.
+        """
         body = self._owned(job, principal)
         if body["state"] == "FAILED":
             raise by_code(body["error"])
         if body["state"] != "DONE":
             return None
+        if body["rights"] != self._rights(principal):
+            raise EntitlementDenied("Your rights have changed since this was answered: ask again.")
         found = self._ports.objects.get(body["object"])
         if found is None:
             raise NotFound("The answer of this job is not there any more: ask again.", job=job)
@@ -190,7 +208,9 @@ class Jobs:
     def _answered(self, held: Item, time_left_s: float | None) -> dict[str, Any]:
         body = held.body
         try:
-            answer = self._ask(self._question(body, time_left_s))
+            question = self._question(body, time_left_s)
+            rights = self._rights(question.principal)
+            answer = self._ask(question)
             encoded = _encoded(answer)
             name = f"job/{body['id']}/{body['attempts']}.json"
             self._ports.objects.put(name, encoded, expires_at=body["expires_at"])
@@ -206,15 +226,14 @@ class Jobs:
             self._note(held, {"state": "QUEUED", "lease_until": 0.0, "last_error": told, "sent_at": self._now()})
             raise Internal(f"Job {body['id']} failed; the log says why.") from error
         return self._ended(
-            held, {"state": "DONE", "object": name, "row_count": len(answer.rows), "bytes": len(encoded)}
+            held,
+            {"state": "DONE", "object": name, "rights": rights, "row_count": len(answer.rows), "bytes": len(encoded)},
         )
 
     def _question(self, body: Mapping[str, Any], time_left_s: float | None) -> Ask:
         """The question, with the rights that who asked it has now."""
         principal = self._principals(body["principal"])
         if principal is None or principal.tenant != body["tenant"]:
-            from core.errors import EntitlementDenied
-
             raise EntitlementDenied("Who submitted this job is no principal of this project any more.")
         kept = body["ask"]
         ask = Ask(principal=principal, now=self._clock(), origin="job", request_id=body["id"], **kept)

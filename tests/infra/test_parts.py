@@ -186,6 +186,15 @@ def test_a_project_that_is_a_blob_is_fetched_once_and_not_validated_again(compan
     assert set(place.load(folder, {}).alerts) == {"low-stock"}, "what was validated when it was bundled counts"
 
 
+def test_a_folder_that_others_can_write_is_not_used(company: Path, temporary: Path) -> None:
+    name = f"projects/{made('gcp', company).project.name}"
+    folder = place.folder(Settings(project_object=name)).parent
+    folder.mkdir(parents=True)
+    folder.parent.chmod(0o777)
+    with pytest.raises(ConfigInvalid, match="belongs to others"):
+        place.fetch(Settings(project_object=name), Blobs())
+
+
 @pytest.mark.parametrize(
     ("name", "body", "says"),
     [

@@ -51,7 +51,7 @@ class Cloud:
     def process(self, name: str) -> Jobs:
         guarded: Any = _Fused(self)
         ports = Ports(guarded, guarded, guarded, NamedOwner(name, self.ended))
-        return Jobs(ports, self._ask, self.people.get, lambda: self.now, TTL_S)
+        return Jobs(ports, self._ask, self.people.get, repr, lambda: self.now, TTL_S)
 
     def step(self) -> None:
         if self.fuse is not None:
@@ -202,6 +202,7 @@ def test_a_queue_that_refuses_leaves_nothing_behind(cloud: Cloud, monkeypatch: p
         Ports(refusing, refusing, refusing, NamedOwner()),
         lambda _a: Answer((), []),
         cloud.people.get,
+        repr,
         lambda: cloud.now,
         TTL_S,
     )
@@ -244,6 +245,7 @@ def test_while_a_worker_holds_it_another_waits(cloud: Cloud) -> None:
         Ports(fused, fused, fused, NamedOwner("w1", cloud.ended)),
         overlapping,
         cloud.people.get,
+        repr,
         lambda: cloud.now,
         TTL_S,
     ).work({"job": job})
@@ -371,3 +373,12 @@ def test_rights_are_those_of_the_moment_it_runs(cloud: Cloud) -> None:
     del cloud.people["bob"]
     assert cloud.process("w").work({"job": gone})["error"] == "ENTITLEMENT_DENIED"
     assert len(cloud.asked) == 1
+
+
+def test_an_answer_is_not_given_to_who_has_other_rights_by_now(cloud: Cloud) -> None:
+    job = cloud.process("ask").submit(question())["job_id"]
+    cloud.process("w").work({"job": job})
+    less = Principal("ann", frozenset({"less"}))
+    with pytest.raises(EntitlementDenied, match="ask again"):
+        cloud.process("ask").result(job, less)
+    assert cloud.process("ask").result(job, ANN) is not None
