@@ -15,6 +15,7 @@ from core.errors import Error, SourceAuth, SourceError, StateConflict
 
 _EXPIRY = struct.Struct(">d")
 _NEVER = float("inf")
+_PURGE_S = 60.0
 
 
 class LocalObjects:
@@ -23,6 +24,7 @@ class LocalObjects:
     def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
         self._folder = folder
         self._clock = clock
+        self._purged_at = float("-inf")
 
     def get(self, name: str) -> bytes | None:
         with _readable(name):
@@ -44,12 +46,26 @@ class LocalObjects:
                     if only_if_absent and self._live(path) is not None:
                         raise StateConflict(f"An object named {name!r} is already there.", object=name)
                     part.replace(path)
+                    self._purge()
             finally:
                 part.unlink(missing_ok=True)
 
     def delete(self, name: str) -> None:
         with _readable(name):
             self._path(name).unlink(missing_ok=True)
+
+    def _purge(self) -> None:
+        """Remove what has expired, at most once a minute; under the lock, so that none is removed as it is replaced."""
+        now = self._clock()
+        if now - self._purged_at < _PURGE_S:
+            return
+        self._purged_at = now
+        for path in self._folder.iterdir():
+            if path.name.startswith(("o~", "h~")):
+                with path.open("rb") as file:
+                    head = file.read(_EXPIRY.size)
+                if len(head) == _EXPIRY.size and _EXPIRY.unpack(head)[0] <= now:
+                    path.unlink(missing_ok=True)
 
     def _path(self, name: str) -> Path:
         file = "o~" + quote(name, safe="")  # the prefix keeps names apart from parts being written

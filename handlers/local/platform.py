@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import ConfigInvalid
-from core.ports import Platform
+from core.ports import Objects, Platform
 from core.settings import Settings
 from handlers.local.keys import LocalKeys
 from handlers.local.objects import LocalObjects
@@ -32,12 +32,17 @@ def platform(settings: Settings, env: Mapping[str, str], root: Path) -> Platform
     state = root / (settings.state_dir or FOLDER)
     secrets = LocalSecrets(root, env)
     store, where = _store(settings, secrets, state)
+    objects: Objects = LocalObjects(state / "objects")
+    if not isinstance(store, LocalStore):  # answers are where the other machines find them, too
+        from handlers.local.store_postgres import PostgresObjects
+
+        objects = PostgresObjects(store)
     return Platform(
         name="local",
         secrets=secrets,
         store=store,
         owner=LocalOwner(),
-        objects=LocalObjects(state / "objects"),
+        objects=objects,
         queue=LocalQueue(lambda: store),
         keys=LocalKeys(root / FOLDER / "keys"),
         facts={"state": where, "secrets": str(root / FOLDER / "secrets")},

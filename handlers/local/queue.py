@@ -17,6 +17,8 @@ DEAD = "queue/dead"
 RECEIVES = 10
 """After so many deliveries that failed a message is put among the dead ones, where nothing takes it."""
 RETRY_S = 5.0
+DEAD_S = 30 * 86_400.0
+"""How long a dead message is kept to be looked at."""
 _BATCH = 50
 _log = logging.getLogger("omni.worker")
 
@@ -30,21 +32,19 @@ class LocalQueue:
 
     def send(self, body: Mapping[str, Any]) -> None:
         now = self._clock()
-        key = f"{int(now * 1e6):020d}-{new_id()}"
-        self._store().write(WAITING, [Put(key, {"body": dict(body), "due": now, "receives": 0})])
+        self._store().write(WAITING, [Put(_key(now), {"body": dict(body), "receives": 0})])
 
     def take(self, work: Callable[[Any], object]) -> int:
         """Give every message that is due to ``work``, and forget it when that returns. Returns how many were given.
 
-        One that raised comes again after a while; after ten times it is among the dead.
+        One that raised comes again after a while; after ten times it is among the dead. One whose job another worker
+        holds comes again as well, and that does not count: a long job is none that failed.
         """
         given = 0
-        for item in self._store().query(WAITING, limit=_BATCH):
-            if item.body["due"] > self._clock():
-                continue
+        for item in self._store().query(WAITING, last=_key(self._clock(), end=True), limit=_BATCH):
             given += 1
             try:
-                work(item.body["body"])
+                work(item.body.get("body"))
             except Exception as error:  # noqa: BLE001 (whatever it was, the message must not be lost)
                 self._again(item, error)
             else:
@@ -54,17 +54,24 @@ class LocalQueue:
     def _again(self, item: Item, error: Exception) -> None:
         if not isinstance(error, Error):
             _log.error("a message of the queue failed", exc_info=error)
-        store, receives = self._store(), item.body["receives"] + 1
+        store, now = self._store(), self._clock()
+        receives = int(item.body.get("receives", 0)) + (not isinstance(error, StateConflict))
         if receives >= RECEIVES:
-            _log.error("a message of the queue was given up after %d deliveries: %s", receives, item.body["body"])
-            store.write(DEAD, [Put(item.key, dict(item.body))])
+            _log.error("a message was given up after %d deliveries: %s", receives, item.body.get("body"))
+            store.write(DEAD, [Put(item.key, dict(item.body), expires_at=now + DEAD_S)])
             store.write(WAITING, [Delete(item.key)])
             return
-        later = {**item.body, "receives": receives, "due": self._clock() + RETRY_S * receives}
+        due = now + RETRY_S * max(receives, 1)
         try:
-            store.write(WAITING, [Put(item.key, later, item.version)])
+            # Under the time at which it is due, so that what waits stands behind what does not.
+            store.write(WAITING, [Delete(item.key, item.version), Put(_key(due), {**item.body, "receives": receives})])
         except StateConflict:
             return  # another process on this store had it as well
+
+
+def _key(at: float, *, end: bool = False) -> str:
+    """Keys in the order in which messages are due. ``end``: behind all that are due by then."""
+    return f"{int(at * 1e6):020d}-{'g' if end else new_id()}"
 
 
 class Worker:
@@ -88,6 +95,9 @@ class Worker:
                 given = self._queue.take(self._work)
             except Error as error:
                 _log.error("the queue cannot be read: %s: %s", error.code, error.message)
+                given = 0
+            except Exception:  # noqa: BLE001 (this thread is the only worker: it has to go on)
+                _log.exception("the worker met a defect")
                 given = 0
             if not given:
                 self._stop.wait(self._idle_s)

@@ -1,4 +1,4 @@
-"""State in a PostgreSQL database, for several machines that run ``omni``: one table, ``omni_items``.
+"""State in a PostgreSQL database, for several machines that run ``omni``: tables ``omni_items`` and ``omni_objects``.
 
 ``OMNI_STORE_TABLE=postgresql://HOST/DB``, or ``secret:NAME`` where the URL holds a password.
 """
@@ -9,7 +9,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,9 @@ CREATE TABLE IF NOT EXISTS omni_items (
     partition text COLLATE "C" NOT NULL, key text COLLATE "C" NOT NULL, version text NOT NULL, body text NOT NULL,
     expires double precision, PRIMARY KEY (partition, key)
 );
+CREATE TABLE IF NOT EXISTS omni_objects (
+    name text COLLATE "C" PRIMARY KEY, body bytea NOT NULL, expires double precision
+);
 CREATE INDEX IF NOT EXISTS omni_items_expiring ON omni_items (expires) WHERE expires IS NOT NULL
 """
 _LIVE = "(expires IS NULL OR expires > %(now)s)"
@@ -48,6 +51,12 @@ _INSERT = f"{_UPSERT} WHERE omni_items.expires <= %(now)s"
 _UPDATE = f"UPDATE omni_items SET version = %(version)s, body = %(body)s, expires = %(expires)s WHERE {_SAME}"  # noqa: S608
 _DELETE = "DELETE FROM omni_items WHERE partition = %(partition)s AND key = %(key)s"
 _DELETE_SAME = f"DELETE FROM omni_items WHERE {_SAME}"  # noqa: S608
+_OBJECT = f"SELECT body FROM omni_objects WHERE name = %(name)s AND {_LIVE}"  # noqa: S608 constants
+_PUT_OBJECT = (
+    "INSERT INTO omni_objects VALUES (%(name)s, %(body)s, %(expires)s) "
+    "ON CONFLICT (name) DO UPDATE SET body = excluded.body, expires = excluded.expires"
+)
+_NEW_OBJECT = f"{_PUT_OBJECT} WHERE omni_objects.expires <= %(now)s"
 _PURGE = (
     "DELETE FROM omni_items WHERE (partition, key) IN (SELECT partition, key FROM omni_items "
     "WHERE expires IS NOT NULL AND expires <= %(now)s LIMIT 1000 FOR UPDATE SKIP LOCKED)"
@@ -55,7 +64,7 @@ _PURGE = (
 
 
 class PostgresStore:
-    """``core.ports.Store`` in the database at ``url()``, connected and its table made at the first use.
+    """``core.ports.Store`` in the database at ``url()``, connected and its tables made at the first use.
 
     One connection, one statement at a time; a process that needs more has more of these. ``clock``: seconds since the
     epoch; the machines' clocks have to agree as they have to for leases.
@@ -105,6 +114,11 @@ class PostgresStore:
             with self._open() as db:
                 db.execute(_PURGE, {"now": self._clock()})
         return versions
+
+    def statement(self, sql: str, values: Mapping[str, Any]) -> psycopg.Cursor[Any]:
+        """One statement of ours on the same connection, for what is kept beside the state."""
+        with self._open() as db:
+            return db.execute(sql.encode(), {**values, "now": self._clock()})
 
     def close(self) -> None:
         """Close the connection; the next use opens another."""
@@ -160,6 +174,27 @@ class PostgresStore:
         return self._connection
 
 
+class PostgresObjects:
+    """``core.ports.Objects`` in the table ``omni_objects`` of the same database: what one machine answers, all have."""
+
+    def __init__(self, store: PostgresStore) -> None:
+        self._store = store
+
+    def get(self, name: str) -> bytes | None:
+        row = self._store.statement(_OBJECT, {"name": name}).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def put(self, name: str, body: bytes, *, only_if_absent: bool = False, expires_at: float | None = None) -> None:
+        self._store.statement("DELETE FROM omni_objects WHERE expires <= %(now)s AND name <> %(name)s", {"name": name})
+        sql = _NEW_OBJECT if only_if_absent else _PUT_OBJECT
+        done = self._store.statement(sql, {"name": name, "body": body, "expires": expires_at})
+        if done.rowcount != 1:
+            raise StateConflict(f"An object named {name!r} is already there.", object=name)
+
+    def delete(self, name: str) -> None:
+        self._store.statement("DELETE FROM omni_objects WHERE name = %(name)s", {"name": name})
+
+
 def _connect(url: str) -> psycopg.Connection[Any]:
     import psycopg
 
@@ -173,7 +208,7 @@ def _connect(url: str) -> psycopg.Connection[Any]:
             key="OMNI_STORE_TABLE",
         ) from None
     try:
-        if db.execute("SELECT to_regclass('omni_items')").fetchone() == (None,):
+        if db.execute("SELECT to_regclass('omni_objects')").fetchone() == (None,):
             with db.transaction():
                 db.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
                 for statement in _TABLES.split(";\n"):
@@ -206,7 +241,7 @@ def _explained(error: psycopg.Error) -> Error:
     if code == "42501":
         return SourceAuth(
             "PostgreSQL refuses the state: the role of OMNI_STORE_TABLE needs CREATE on its schema once, and SELECT, "
-            "INSERT, UPDATE and DELETE on omni_items.",
+            "INSERT, UPDATE and DELETE on omni_items and omni_objects.",
             permission="CREATE, SELECT, INSERT, UPDATE, DELETE", sqlstate=code,
         )  # fmt: skip
     if code in ("57014", "55P03") or "timeout" in type(error).__name__.lower():

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from core.ports import Store
+from core.ports import Objects, Store
 from core.settings import Settings
 from handlers.local.platform import platform
 from handlers.local.store_postgres import PostgresStore
@@ -52,6 +52,14 @@ def store(folder: Path) -> Iterator[Store]:
     _addresses[id(made)] = url
     yield made
     made.close()
+
+
+@contextmanager
+def objects(folder: Path) -> Iterator[Objects]:
+    here = platform(Settings(store_table=database()), {}, folder)
+    assert here.objects is not None and isinstance(here.store, PostgresStore)
+    yield here.objects
+    here.store.close()
 
 
 _addresses: dict[int, str] = {}

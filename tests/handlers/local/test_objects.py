@@ -42,3 +42,13 @@ def test_nothing_half_written_is_left_or_shown(tmp_path: Path) -> None:
     assert objects.get("part~dead") is None
     objects.put("a", b"2")
     assert sorted(p.name for p in (tmp_path / "objects").iterdir()) == ["lock~", "o~a", "part~dead"]
+
+
+def test_what_has_expired_leaves_the_disk_with_a_later_put(tmp_path: Path) -> None:
+    now = [1_000.0]
+    objects = LocalObjects(tmp_path, clock=lambda: now[0])
+    objects.put("a", b"1", expires_at=1_010.0)
+    objects.put("b", b"1")
+    now[0] = 1_100.0
+    objects.put("c", b"1", expires_at=2_000.0)
+    assert sorted(path.name for path in tmp_path.iterdir() if not path.name.endswith("~")) == ["o~b", "o~c"]

@@ -27,6 +27,24 @@ def test_two_machines_share_alerts_and_audit(tmp_path: Path) -> None:
     assert not (tmp_path / "p" / ".omni" / "state.db").exists()
 
 
+def test_a_job_of_one_machine_is_answered_by_another(tmp_path: Path) -> None:
+    good("init", "p", cwd=tmp_path)
+    good("init", "q", cwd=tmp_path)
+    env = {"OMNI_STORE_TABLE": database()}
+    job = good("ask", "SELECT count(*) AS n FROM shop.orders", "--async", cwd=tmp_path / "p", env=env).stdout.strip()
+    assert good("work", cwd=tmp_path / "q", env=env).stdout == "1 message\n"
+    assert '"rows": [[4]]' in " ".join(
+        good("job", job, "--result", cwd=tmp_path / "p", env=env).stdout.split()
+    ).replace("[ [ 4 ] ]", "[[4]]")
+
+
+@pytest.mark.parametrize("url", ["Postgresql://bob:pw@h/db", "mysql://h/db", "h:5432", "/var/db"])
+def test_what_is_no_store_is_refused_and_not_repeated(url: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigInvalid, match="postgresql://USER@HOST/DB") as refused:
+        platform(Settings(store_table=url), {}, tmp_path)
+    assert "bob" not in refused.value.message
+
+
 def test_a_wrong_password_is_said_without_it(tmp_path: Path) -> None:
     url = database()
     begin, _, rest = url.partition("@")

@@ -1,0 +1,90 @@
+"""The laptop's queue: nothing is lost, nothing waits behind what is not due, and the worker goes on."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import SourceError, StateConflict
+from core.ports import Put
+from handlers.local.queue import DEAD, RECEIVES, WAITING, LocalQueue, Worker
+from handlers.local.store import LocalStore
+
+
+class Place:
+    def __init__(self, folder: Path) -> None:
+        self.now = 1_000_000.0
+        self.store = LocalStore(folder / "state.db", clock=lambda: self.now)
+        self.queue = LocalQueue(lambda: self.store, lambda: self.now)
+
+    def take(self, error: Exception | None = None) -> list[Any]:
+        seen: list[Any] = []
+
+        def work(body: Any) -> None:
+            seen.append(body)
+            if error is not None:
+                raise error
+
+        self.queue.take(work)
+        return seen
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def test_one_that_failed_comes_again_and_later_each_time_until_it_is_dead(place: Place) -> None:
+    place.queue.send({"job": "a"})
+    waits = []
+    for _ in range(RECEIVES):
+        started = place.now
+        while not place.take(SourceError("away")):
+            place.now += 1
+        waits.append(place.now - started)
+    assert waits == sorted(waits) and waits[0] == 0
+    place.now += 3_600
+    assert place.take() == []
+    (dead,) = place.store.query(DEAD)
+    assert dead.body["body"] == {"job": "a"} and dead.expires_at is not None
+
+
+def test_a_job_that_another_holds_is_none_that_failed(place: Place) -> None:
+    place.queue.send({"job": "a"})
+    for _ in range(RECEIVES * 3):
+        assert place.take(StateConflict("held")) == [{"job": "a"}]
+        place.now += 60
+    assert place.take() == [{"job": "a"}]
+
+
+def test_what_waits_blocks_nobody(place: Place) -> None:
+    for n in range(120):
+        place.queue.send({"job": n})
+    for _ in range(3):
+        place.take(StateConflict("held"))
+    place.queue.send({"job": "new"})
+    assert place.take() == [{"job": "new"}]
+
+
+def test_what_is_no_message_of_ours_does_not_end_the_worker(place: Place) -> None:
+    place.store.write(WAITING, [Put("0", {"x": 1})])
+    done: list[Any] = []
+
+    def work(body: Any) -> None:
+        if body is None:
+            raise ValueError("no message")
+        done.append(body)
+
+    worker = Worker(place.queue, work, idle_s=0.01)
+    worker.start()
+    place.queue.send({"job": "a"})
+    until = time.monotonic() + 10
+    while not done and time.monotonic() < until:
+        time.sleep(0.01)
+    worker.stop()
+    assert done == [{"job": "a"}]
+    (left,) = place.store.query(WAITING)
+    assert left.body["receives"] == 1
