@@ -5,6 +5,7 @@ What a function's role allows beyond its own calls is named here, each with the 
 
 from __future__ import annotations
 
+import fnmatch
 import inspect
 import json
 from collections.abc import Callable, Iterator
@@ -160,9 +161,39 @@ def test_the_deployers_policies_fit_into_iam_and_name_what_they_allow() -> None:
         policy = json.loads(file.read_text())
         for statement in policy["Statement"]:
             assert not [action for action in statement["Action"] if "*" in action]
-            assert statement["Sid"] == "WithoutArn" or all("NAME" in one for one in _told(statement)), statement["Sid"]
+            assert statement["Sid"] in UNNAMED or all("NAME" in one for one in _told(statement)), statement["Sid"]
         text = json.dumps(policy, separators=(",", ":")).replace("ACCOUNT", "1" * 12).replace("NAME", "o" * 24)
         assert len(text.replace("REGION", "ap-southeast-2")) <= 6_144
+
+
+MAPPING = "arn:aws:lambda:REGION:ACCOUNT:event-source-mapping:"
+UNNAMED = ("TagsOfTheQueuesMapping", "WithoutArn")
+"""A mapping's ARN has an id that AWS invents, never the deployment's name."""
+LAMBDAS_TAGS = {"lambda:ListTags", "lambda:TagResource", "lambda:UntagResource"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "arn"),
+    [
+        ("aws_lambda_event_source_mapping", f"{MAPPING}0123-4567"),
+        ("aws_lambda_function", "arn:aws:lambda:REGION:ACCOUNT:function:NAME-ask"),
+    ],
+)
+def test_the_deployer_may_tag_what_the_module_tags_in_lambda(applied: Values, kind: str, arn: str) -> None:
+    """Its actions are named alike for every kind of resource, so the names alone do not tell: the ARN does."""
+    assert all(one["tags"] for one in applied.resources(kind).values())
+    allowed: set[str] = set()
+    for file in (MODULES / "aws" / "deployer").glob("*.json"):
+        for statement in json.loads(file.read_text())["Statement"]:
+            if any(fnmatch.fnmatchcase(arn, resource) for resource in statement["Resource"]):
+                allowed |= set(statement["Action"])
+    assert LAMBDAS_TAGS - allowed == set()
+
+
+def test_every_tagged_kind_in_lambda_is_looked_at(applied: Values) -> None:
+    tagged = {address.partition(".")[0] for address, one in applied.resources().items() if one.get("tags")}
+    ours = {kind for kind in tagged if kind.startswith("aws_lambda_")}
+    assert ours == {"aws_lambda_event_source_mapping", "aws_lambda_function"}
 
 
 def _told(statement: dict[str, Any]) -> list[str]:
