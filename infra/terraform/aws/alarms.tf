@@ -138,7 +138,7 @@ resource "aws_budgets_budget" "monthly" {
 
   cost_filter {
     name   = "TagKeyValue"
-    values = ["user:deployment$${var.name}"]
+    values = [format("user:deployment$%s", var.name)]
   }
 
   dynamic "notification" {

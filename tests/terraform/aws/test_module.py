@@ -193,6 +193,15 @@ def test_silence_of_the_sweep_rings(applied: Values) -> None:
     assert alarm["alarm_actions"] == [applied.outputs()["alarm_topic_arn"]]
 
 
+def test_the_budget_counts_what_has_the_deployments_tag(module: Callable[..., Module], good: dict[str, Any]) -> None:
+    """AWS writes a tag in a filter as ``user:KEY$VALUE``, and ``$$`` in front of a brace is no dollar for Terraform."""
+    planned = module("aws").plan({**good, "name": "omni-b", "budget_usd": 5})
+    (budget,) = planned.resources("aws_budgets_budget").values()
+    ((wanted,),) = [one["values"] for one in budget["cost_filter"]]
+    (table,) = planned.resources("aws_dynamodb_table").values()
+    assert wanted == f"user:deployment${table['tags']['deployment']}" == "user:deployment$omni-b"
+
+
 def test_every_function_and_every_dead_letter_queue_has_its_alarms(applied: Values) -> None:
     alarms = {a["alarm_name"] for a in applied.resources("aws_cloudwatch_metric_alarm").values()}
     wanted = {f"omnisentinel-{f}-{what}" for f in ("ask", "watch", "work") for what in ("errors", "throttles")}
