@@ -31,7 +31,7 @@ MAX_NAME = 43
 _MAX_TAG = 256
 _GROUP = re.compile(r"/subscriptions/[^/]+/resourceGroups/[^/]+", re.IGNORECASE)
 SLOT = "@formatDateTime(coalesce(trigger()?['scheduledTime'],trigger()?['startTime']),'yyyy-MM-ddTHH:mm:00Z')"
-"""The minute for which the trigger fired. A recurrence without a start keeps the seconds at which it was made."""
+"""The minute for which the trigger fired. A recurrence that was made by hand may keep the seconds of its saving."""
 RETRY = {"type": "exponential", "count": 3, "interval": "PT20S", "minimumInterval": "PT10S", "maximumInterval": "PT2M"}
 
 
@@ -210,9 +210,16 @@ def _schedule(workflow: Mapping[str, Any], deployment: str) -> Schedule | None:
         return None  # somebody's own workflow with our tag: not one that upsert wrote
     triggers = workflow.get("properties", {}).get("definition", {}).get("triggers", {})
     native = triggers.get("schedule", {}).get("recurrence")
-    if native is None or native == _recurrence(made):
+    if native is None or _plain(native) == _plain(_recurrence(made)):
         return made
     return Schedule(made.name, orjson.dumps(native, option=orjson.OPT_SORT_KEYS).decode(), made.timezone, made.payload)
+
+
+def _plain(recurrence: Mapping[str, Any]) -> dict[str, Any]:
+    """With the start in one form, for the designer writes the same start with ``.000`` and ``Z``. One without a start is
+    another: it fires when it is saved."""
+    start = recurrence.get("startTime")
+    return {**recurrence, "startTime": re.sub(r"(\.0+)?Z?$", "", start) if isinstance(start, str) else None}
 
 
 def _code(response: Any) -> str:

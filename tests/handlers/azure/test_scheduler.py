@@ -38,7 +38,7 @@ def test_a_workflow_calls_watch_with_the_slot_and_a_key_that_nobody_sees(
     made = only(cloud)
     definition = made["properties"]["definition"]
     assert definition["triggers"]["schedule"]["recurrence"] == {
-        "frequency": "Week", "interval": 1, "timeZone": "W. Europe Standard Time",
+        "frequency": "Week", "interval": 1, "startTime": "2020-01-01T00:00:00", "timeZone": "W. Europe Standard Time",
         "schedule": {"hours": [9], "minutes": [0],
                      "weekDays": ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday"]},
     }  # fmt: skip
@@ -77,6 +77,21 @@ def test_a_timer_changed_by_hand_shows_what_it_does_now(cloud: AzureCloud, sched
     (found,) = scheduler.list()
     assert (found.name, found.timezone, found.payload) == (DAILY.name, DAILY.timezone, DAILY.payload)
     assert json.loads(found.cron)["schedule"]["hours"] == [7]
+
+
+def test_a_timer_that_fires_when_saved_is_shown_as_changed_and_a_start_in_other_words_is_not(
+    cloud: AzureCloud, scheduler: Scheduler
+) -> None:
+    scheduler.upsert(DAILY)
+    recurrence = only(cloud)["properties"]["definition"]["triggers"]["schedule"]["recurrence"]
+    for same in ("2020-01-01T00:00:00Z", "2020-01-01T00:00:00.000Z", "2020-01-01T00:00:00.0000000"):
+        recurrence["startTime"] = same
+        assert list(scheduler.list()) == [DAILY]
+    for other in ("2020-01-01T00:00:30", "2999-01-01T00:00:00Z", 7):
+        recurrence["startTime"] = other
+        assert json.loads(scheduler.list()[0].cron)["startTime"] == other
+    del recurrence["startTime"]
+    assert "startTime" not in json.loads(scheduler.list()[0].cron)
 
 
 def test_workflows_of_others_are_neither_seen_nor_stumbled_over(cloud: AzureCloud, scheduler: Scheduler) -> None:
