@@ -83,8 +83,9 @@ def native_zone(cron: str, timezone: str) -> str:
 
     A schedule that comes at the same minutes of every hour does not depend on a zone whose offset is whole hours; in
     UTC no timer service has a doubtful hour, in autumn or in spring. Only ``*`` follows real time through those nights:
-    hours that are listed, be it all of them, come once each on the clock.
+    hours that are listed, be it all of them, come once each on the clock. Raises ConfigInvalid for a zone that is none.
     """
+    schedule.validate(cron, timezone)
     read = fields(cron)
     minute, hour, *_ = schedule.five_fields(cron).split()
     real_time = minute.startswith("*") or hour.startswith("*")

@@ -216,8 +216,10 @@ def _schedule(workflow: Mapping[str, Any], deployment: str) -> Schedule | None:
 
 
 def _plain(recurrence: Mapping[str, Any]) -> dict[str, Any]:
-    """With the start in one form, for the designer writes the same start with ``.000`` and ``Z``. One without a start is
-    another: it fires when it is saved."""
+    """With the start in one form, for the designer writes the same one with ``.000`` and ``Z``.
+
+    Without a start it is another recurrence: it fires when it is saved.
+    """
     start = recurrence.get("startTime")
     return {**recurrence, "startTime": re.sub(r"(\.0+)?Z?$", "", start) if isinstance(start, str) else None}
 
