@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools import Logger, Metrics, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 
 
@@ -21,7 +21,8 @@ def _level() -> int:
 _deployment = os.environ.get("OMNI_DEPLOYMENT") or "omnisentinel"
 """The metrics' ``service``: an account can hold several deployments, and each has alarms of its own."""
 _logger = Logger(service=_deployment, level=_level())
-_metrics = Metrics(namespace="OmniSentinel", service=_deployment)
+NAMESPACE = "OmniSentinel"
+_metrics = Metrics(namespace=NAMESPACE, service=_deployment)
 for _name in ("core", "handlers"):  # our own loggers write through the same formatter, and not twice
     _own = logging.getLogger(_name)
     _own.handlers[:] = [_logger.registered_handler]
@@ -40,7 +41,11 @@ class Seen:
 
 @contextmanager
 def observed(function: str, context: Any) -> Iterator[Seen]:
-    """Around one invocation: its request id on every log line, its duration and outcome as metrics."""
+    """Around one invocation: its request id on every log line, its duration and outcome as metrics.
+
+    A failure counts once more in FailedOfVersion, whose ``version`` tells a canary's failures from the old version's:
+    ask and work end well for Lambda when they fail. A metric costs where it is written, so a success writes none.
+    """
     started, seen = time.monotonic(), Seen()
     _logger.append_keys(function=function, request=context.aws_request_id)
     try:
@@ -56,6 +61,15 @@ def observed(function: str, context: Any) -> Iterator[Seen]:
         for name, count in seen.counts.items():
             _metrics.add_metric(name=name, unit=MetricUnit.Count, value=count)
         _metrics.flush_metrics()
+        if seen.failed:
+            _count_of_version(function)
+
+
+def _count_of_version(function: str) -> None:
+    version = os.environ.get("AWS_LAMBDA_FUNCTION_VERSION") or "$LATEST"
+    with single_metric("FailedOfVersion", MetricUnit.Count, 1, namespace=NAMESPACE) as metric:
+        for name, value in (("function", function), ("service", _deployment), ("version", version)):
+            metric.add_dimension(name=name, value=value)
 
 
 @contextmanager

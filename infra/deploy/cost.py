@@ -81,7 +81,7 @@ def monthly(cloud: str, *, alerts: int, runs: int, sweeps: int, secrets: int) ->
             Line("Secrets Manager", secrets, "secret", 0.40),
             Line("Secrets Manager and KMS, reads", runs / 1e4 if secrets else 0, "10,000, one a run", 0.08),
             Line("KMS", 1, "key and its use by the services", 1.03),
-            Line("CloudWatch alarms", 15, "alarm", 0.10),
+            Line("CloudWatch alarms", 19, "alarm", 0.10),
             Line("CloudWatch metrics", 7, "metric", 0.30),
             Line("SQS", 0.65, "million, Lambda asks for jobs", 0.40),
         )

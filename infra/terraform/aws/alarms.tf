@@ -46,6 +46,13 @@ locals {
         metric      = "Failed"
         namespace   = "OmniSentinel"
       }
+      # work gives back to its queue what failed, which is no error for Lambda either.
+      work-failures = {
+        description = "work could not do jobs: they come again, and after five times lie with the dead letters."
+        dimensions  = { function = "work", service = var.name }
+        metric      = "Failed"
+        namespace   = "OmniSentinel"
+      }
     },
     {
       for name, one in local.functions : "${name}-errors" => {

@@ -1,4 +1,4 @@
-# A new version takes 5 % of the calls at first. An alarm on its errors or latency puts all calls back.
+# A new version takes 5 % of the calls at first. An alarm on its errors, failures or latency puts all calls back.
 # `omni deploy aws --apply` starts the deployments that the output `canary` names.
 
 locals {
@@ -53,6 +53,7 @@ resource "aws_codedeploy_deployment_group" "this" {
     enabled = true
     alarms = compact([
       aws_cloudwatch_metric_alarm.canary_errors[each.key].alarm_name,
+      aws_cloudwatch_metric_alarm.canary_failures[each.key].alarm_name,
       try(aws_cloudwatch_metric_alarm.canary_latency[each.key].alarm_name, ""),
     ])
   }
@@ -78,6 +79,30 @@ resource "aws_cloudwatch_metric_alarm" "canary_errors" {
     ExecutedVersion = aws_lambda_function.this[each.key].version
     FunctionName    = aws_lambda_function.this[each.key].function_name
     Resource        = "${aws_lambda_function.this[each.key].function_name}:live"
+  }
+}
+
+# Errors are what Lambda sees: a crash, a timeout, what watch raises. ask answers with its failures and work gives them
+# back to the queue, so the code counts those itself, with its version. It writes nothing while nothing fails.
+resource "aws_cloudwatch_metric_alarm" "canary_failures" {
+  for_each = local.canaries
+
+  alarm_name          = "${var.name}-canary-${each.key}-failures"
+  alarm_description   = "Calls of the new version of ${each.key} fail: CodeDeploy takes it back."
+  namespace           = "OmniSentinel"
+  metric_name         = "FailedOfVersion"
+  statistic           = "Sum"
+  comparison_operator = "GreaterThanOrEqualToThreshold"
+  threshold           = var.alarms.errors
+  period              = 60
+  evaluation_periods  = 1
+  treat_missing_data  = "notBreaching"
+  tags                = local.tags
+
+  dimensions = {
+    function = each.key
+    service  = var.name
+    version  = aws_lambda_function.this[each.key].version
   }
 }
 

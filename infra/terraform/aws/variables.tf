@@ -41,7 +41,7 @@ variable "budget_usd" {
 }
 
 variable "canary" {
-  description = "Move 5 % of the calls to a new version, and the rest after `minutes`, unless an alarm on errors or latency rings: then all goes back. Off: a new version takes all calls at once. See the README before you switch it."
+  description = "Move 5 % of the calls to a new version, and the rest after `minutes`, unless an alarm on errors, failures or latency rings: then all goes back. Off: a new version takes all calls at once. See the README before you switch it."
   type = object({
     enabled = optional(bool, true)
     minutes = optional(number, 10)

@@ -282,6 +282,48 @@ def test_logs_are_json_with_the_request_and_metrics_are_emf(start: Start) -> Non
     assert "ann-key" not in ask.log()
 
 
+def metrics(function: Lambda) -> list[tuple[str, dict[str, str], dict[str, Any]]]:
+    """Of each EMF line: the namespace, its dimensions by name, its metrics by name."""
+    lines = [json.loads(line) for line in function.log().splitlines() if '"_aws"' in line]
+    found = []
+    for line in lines:
+        (told,) = line["_aws"]["CloudWatchMetrics"]
+        (dimensions,) = told["Dimensions"]
+        values = {one["Name"]: line[one["Name"]] for one in told["Metrics"]}
+        found.append((told["Namespace"], {name: line[name] for name in dimensions}, values))
+    return found
+
+
+FAILING = [
+    ("ask", {"version": "2.0", "requestContext": {"http": {"method": "GET"}}, "rawPath": "/readyz"}),
+    ("watch", {"sweep": True}),
+    ("work", {"Records": [{"messageId": "m0", "body": '{"job": "1"}'}]}),
+]
+
+
+@pytest.mark.parametrize(("function", "asked"), FAILING, ids=[name for name, _ in FAILING])
+def test_a_failure_counts_with_its_version_whether_it_is_raised_or_not(
+    jobs: dict[str, str], start: Start, project: Path, function: str, asked: dict[str, Any]
+) -> None:
+    """What an alarm of the canary looks at: its dimensions have to be these, all of them and no other."""
+    (project / "omni.yaml").write_text((project / "omni.yaml").read_text() + "sourcse: {}\n")
+    broken = start(function, OMNI_DEPLOYMENT="omni-b", AWS_LAMBDA_FUNCTION_VERSION="7")
+    result = broken.invoke(asked)
+    assert (result.error is not None) == (function == "watch")
+    every, once = {"function": function, "service": "omni-b"}, {"FailedOfVersion": [1.0]}
+    (usual, of_version) = metrics(broken)
+    assert (usual[0], usual[1], usual[2]["Failed"]) == ("OmniSentinel", every, [1.0])
+    assert of_version == ("OmniSentinel", {**every, "version": "7"}, once)
+
+
+def test_what_goes_well_or_is_the_callers_fault_writes_no_metric_of_its_version(start: Start) -> None:
+    ask = start("ask", AWS_LAMBDA_FUNCTION_VERSION="7")
+    for asked in (event("aws_function_url"), http("POST", "/v1/query", "{"), http("GET", "/nope")):
+        ask.invoke(asked)
+    assert len(metrics(ask)) == 3
+    assert "FailedOfVersion" not in ask.log()
+
+
 def test_every_ask_leaves_its_trace_in_the_table(start: Start, account: dict[str, str]) -> None:
     start("ask").invoke(http("POST", "/v1/query", {"sql": "SELECT id FROM shop.orders"}, x_request_id="audited-1"))
     dynamodb = client("dynamodb", account["OMNI_ENDPOINT_URL"])

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.terraform.harness import MODULES
+from infra.deploy.cost import hourly
+from tests.terraform.harness import MODULES, Values
 
 DOCS = Path(__file__).parents[3] / "docs" / "aws.md"
 SWEEPS = 43_800  # a month of minutes
@@ -23,7 +24,7 @@ COSTS: dict[str, Callable[[int], float]] = {
     "CloudWatch Logs": lambda n: (n * RUNS + SWEEPS) * 2e-6 * 0.50,
     "Secrets Manager": lambda n: 3 * 0.40 + n * RUNS / 1e4 * 0.08,
     "KMS": lambda n: 1 + SWEEPS * 0.2 / 1e4 * 0.03,
-    "CloudWatch alarms, metrics": lambda n: 15 * 0.10 + 7 * 0.30,
+    "CloudWatch alarms, metrics": lambda n: 19 * 0.10 + 7 * 0.30,
     "SQS": lambda n: 0.65 * 0.40,
 }
 
@@ -39,13 +40,13 @@ def test_the_table_of_costs_is_what_its_formulas_give() -> None:
     assert told["together"] == pytest.approx(together, abs=0.006)
 
 
-def test_the_alarms_that_are_paid_are_those_that_there_are() -> None:
+def test_the_alarms_that_are_paid_are_those_that_there_are(applied: Values) -> None:
     from tests.terraform.aws.test_module import MISTAKES
 
     text = DOCS.read_text("utf-8")
-    functions, dead_letters, latencies = 3, 2, 2
-    alarms = 1 + 2 * functions + dead_letters + 1 + functions + latencies
+    alarms = len(applied.resources("aws_cloudwatch_metric_alarm"))
     assert f"{alarms} alarms at 0.10" in text
+    assert [line.quantity for line in hourly("aws", 10) if line.what == "CloudWatch alarms"] == [alarms]
     assert len(MISTAKES) >= 40
     assert "40 deliberate mistakes" in text
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from tests.terraform.aws import manifest
 from tests.terraform.harness import MODULES, Mistake, Module, Values
 
 ROOT = MODULES / "aws"
+Emitted = Callable[[str, str, str], dict[tuple[str, str], dict[str, str]]]
 
 
 # ── schedules ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -205,8 +207,49 @@ def test_the_budget_counts_what_has_the_deployments_tag(module: Callable[..., Mo
 def test_every_function_and_every_dead_letter_queue_has_its_alarms(applied: Values) -> None:
     alarms = {a["alarm_name"] for a in applied.resources("aws_cloudwatch_metric_alarm").values()}
     wanted = {f"omnisentinel-{f}-{what}" for f in ("ask", "watch", "work") for what in ("errors", "throttles")}
-    wanted |= {"omnisentinel-dead-letters", "omnisentinel-jobs-dead-letters", "omnisentinel-ask-failures"}
+    wanted |= {"omnisentinel-dead-letters", "omnisentinel-jobs-dead-letters"}
+    wanted |= {"omnisentinel-ask-failures", "omnisentinel-work-failures"}
     assert wanted <= alarms
+
+
+@pytest.fixture
+def emitted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Emitted:
+    """(namespace, metric) -> its dimensions, as the code writes them for a call of a function that fails."""
+
+    def of(function: str, deployment: str, version: str) -> dict[tuple[str, str], dict[str, str]]:
+        from handlers.aws import observe
+
+        monkeypatch.setattr(observe, "_deployment", deployment)
+        monkeypatch.setattr(observe, "_metrics", observe.Metrics(namespace=observe.NAMESPACE, service=deployment))
+        monkeypatch.setenv("AWS_LAMBDA_FUNCTION_VERSION", version)
+        capsys.readouterr()
+        with observe.observed(function, SimpleNamespace(aws_request_id="r")) as seen:
+            seen.failed = True
+        found = {}
+        for line in capsys.readouterr().out.splitlines():
+            document = json.loads(line)
+            (told,) = document["_aws"]["CloudWatchMetrics"]
+            (names,) = told["Dimensions"]
+            for metric in told["Metrics"]:
+                found[told["Namespace"], metric["Name"]] = {name: document[name] for name in names}
+        return found
+
+    return of
+
+
+@pytest.mark.parametrize("function", ["ask", "watch", "work"])
+def test_the_alarms_on_our_own_metrics_look_where_the_code_writes(
+    applied: Values, emitted: Emitted, function: str
+) -> None:
+    """A dimension too many or too few is another metric for CloudWatch, and its alarm never rings."""
+    alarms = {a["alarm_name"]: a for a in applied.resources("aws_cloudwatch_metric_alarm").values()}
+    version = applied.resources("aws_lambda_function")[f'aws_lambda_function.this["{function}"]']["version"]
+    written = emitted(function, "omnisentinel", version)
+    looked_at = ["canary-{}-failures"] if function == "watch" else ["canary-{}-failures", "{}-failures"]
+    for name in looked_at:
+        alarm = alarms[f"omnisentinel-{name.format(function)}"]
+        assert alarm["dimensions"] == written[alarm["namespace"], alarm["metric_name"]]
+        assert (alarm["statistic"], alarm["threshold"], alarm["treat_missing_data"]) == ("Sum", 1, "notBreaching")
 
 
 def test_a_canary_judges_the_new_version_alone_and_goes_back_by_itself(applied: Values) -> None:
@@ -214,9 +257,11 @@ def test_a_canary_judges_the_new_version_alone_and_goes_back_by_itself(applied: 
     assert set(groups) == {f'aws_codedeploy_deployment_group.this["{f}"]' for f in ("ask", "watch", "work")}
     alarms = {a["alarm_name"]: a for a in applied.resources("aws_cloudwatch_metric_alarm").values()}
     for group in groups.values():
+        function, watched = group["deployment_group_name"], group["alarm_configuration"][0]["alarms"]
+        assert {f"omnisentinel-canary-{function}-{what}" for what in ("errors", "failures")} <= set(watched)
         assert "DEPLOYMENT_STOP_ON_ALARM" in group["auto_rollback_configuration"][0]["events"]
-        for name in group["alarm_configuration"][0]["alarms"]:
-            assert set(alarms[name]["dimensions"]) == {"ExecutedVersion", "FunctionName", "Resource"}
+        for name in watched:
+            assert {"ExecutedVersion", "version"} & set(alarms[name]["dimensions"]), name
     (config,) = applied.resources("aws_codedeploy_deployment_config").values()
     assert config["traffic_routing_config"][0]["time_based_canary"] == [{"interval": 10, "percentage": 5}]
     stats = {alarms[f"omnisentinel-canary-{f}-latency"]["extended_statistic"] for f in ("ask", "watch")}
