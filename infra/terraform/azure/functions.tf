@@ -1,6 +1,7 @@
 locals {
-  hosts     = { for app, one in local.apps : app => "${one.name}.azurewebsites.net" }
-  timeout_s = max(local.manifest.watch_timeout_s, local.manifest.ask_timeout_s)
+  hosts = { for app, one in local.apps : app => "${one.name}.azurewebsites.net" }
+  # The host has one limit for all its functions. ask and watch keep their own, which are lower, by themselves.
+  timeout_s = max(local.manifest.watch_timeout_s, local.manifest.ask_timeout_s, var.work_timeout_s)
 
   # Each OMNI_ variable is a field of Settings.
   settings = {

@@ -222,3 +222,14 @@ variable "tracing" {
   type        = bool
   default     = false
 }
+
+variable "work_timeout_s" {
+  description = "How long a question with `mode: async` may take, in seconds. The host has one limit for its functions: the longest of this and the project's own for ask and watch."
+  type        = number
+  default     = 600
+
+  validation {
+    condition     = var.work_timeout_s >= 60 && var.work_timeout_s <= 600 && floor(var.work_timeout_s) == var.work_timeout_s
+    error_message = "work_timeout_s has to be a whole number of seconds from 60 to 600 (10 minutes)."
+  }
+}

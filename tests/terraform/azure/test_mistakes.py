@@ -151,6 +151,7 @@ GIVEN = [
     given("tags of the module's own", "not beginning with omnisentinel", tags={"omnisentinel-x": "y"}),
     given("a budget of nothing", "at least 1", monthly_budget=0),
     given("a cap of nothing", "0.1 to 100", log_daily_cap_gb=0),
+    given("a job that takes longer than ten minutes", "60 to 600", work_timeout_s=601),
     given("an unknown variable", "No argument or block type", memroy_mb=2048),
 ]
 

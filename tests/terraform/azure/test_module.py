@@ -138,8 +138,12 @@ def test_answers_of_jobs_are_removed_after_they_expired(applied: State) -> None:
     assert rule["actions"][0]["base_blob"][0]["delete_after_days_since_modification_greater_than"] == 2
 
 
-def test_the_host_gives_a_function_the_time_that_the_project_asks_for(applied: State) -> None:
-    assert app(applied)["app_settings"]["AzureFunctionsJobHost__functionTimeout"] == "00:02:10"
+def test_the_host_gives_a_function_the_time_that_the_longest_of_them_asks_for(
+    module: Callable[..., Module], applied: State, good: dict[str, Any]
+) -> None:
+    assert app(applied)["app_settings"]["AzureFunctionsJobHost__functionTimeout"] == "00:10:00", "a job's, by default"
+    shorter = module("azure").apply({**good, "work_timeout_s": 90}).resources()
+    assert app(shorter)["app_settings"]["AzureFunctionsJobHost__functionTimeout"] == "00:02:10", "the project's watch"
 
 
 def test_secrets_have_the_names_that_the_adapter_asks_for(outputs: dict[str, Any]) -> None:

@@ -95,6 +95,7 @@ module "omnisentinel" {
   purge_protection   = true
   replication        = "ZRS"
   tracing            = true
+  work_timeout_s     = 600
 
   tags = {
     team        = "data"
