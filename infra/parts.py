@@ -42,6 +42,8 @@ MARGIN_S = 90
 MOST_S = {"aws": 900, "gcp": 3_600, "azure": 600}
 """The longest that a function may run."""
 _SECRET = re.compile(r"secret:([A-Za-z0-9][A-Za-z0-9_.-]*)")
+_REFERRING = ("sources", "channels", "principals", "smtp")
+"""Where a project's document refers to secrets and variables; what is written elsewhere is only text."""
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(:-[^}]*)?\}")
 
 
@@ -102,16 +104,15 @@ def _described(found: Project, cloud: str, python: str) -> dict[str, Any]:
             f"{slow.place}: alert {slow.name!r} may take {slow.timeout_s:.0f} s and {MARGIN_S} s for its messages: a "
             f"function on {cloud} runs for {MOST_S[cloud]} s at most.", alert=slow.name, key="timeout",
         )  # fmt: skip
+    texts = [text for part in _REFERRING for text in _texts(found.document.get(part))]
     return {
         "version": VERSION,
         "cloud": cloud,
         "python": python,
         "architecture": "x86_64",
         "timers": timers(found.alerts.values(), cloud),
-        "secrets": sorted({name for text in _texts(found.document) for name in _SECRET.findall(text)}),
-        "environment": sorted(
-            {name for text in _texts(found.document) for name, default in _VARIABLE.findall(text) if not default}
-        ),
+        "secrets": sorted({name for text in texts for name in _SECRET.findall(text)}),
+        "environment": sorted({name for text in texts for name, default in _VARIABLE.findall(text) if not default}),
         "watch_timeout_s": max(120, longest),
         "ask_timeout_s": max(60, math.ceil(found.defaults.timeout_s) + 15),
     }
@@ -165,8 +166,11 @@ def _placed(made: Path, folder: Path, kind: str) -> Path:
     place = folder / f"{kind}-{_sha256(made)[:12]}.zip"
     if not place.is_file() or _sha256(place) != _sha256(made):
         draft = place.with_suffix(f".{os.getpid()}")
-        shutil.copyfile(made, draft)
-        draft.replace(place)
+        try:
+            shutil.copyfile(made, draft)
+            draft.replace(place)
+        finally:
+            draft.unlink(missing_ok=True)
     return place
 
 

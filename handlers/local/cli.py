@@ -60,8 +60,15 @@ def run_safely(command: Callable[[], int], as_json: bool) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename:
+            return report(
+                ConfigInvalid(f"No permission for {error.filename}: {error.strerror}.", file=str(error.filename)),
+                as_json,
+            )
         if error.errno not in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
             return _defect(error, as_json)
+        if error.filename:
+            return report(ResourceLimit(f"{error.filename} cannot be written: {error.strerror}."), as_json)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return report(ResourceLimit(f"The answer cannot be written: {error.strerror}."), as_json)
     except KeyboardInterrupt:

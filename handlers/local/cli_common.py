@@ -89,10 +89,11 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
 
 
-def print_rows(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+def print_rows(headers: Sequence[str], rows: Sequence[Sequence[Any]], *, width: int = 60) -> None:
+    """A table; cells longer than ``width`` are cut."""
     from core.query.present import table
 
-    sys.stdout.write(table(headers, rows) + "\n")
+    sys.stdout.write(table(headers, rows, width=width) + "\n")
 
 
 def say(text: str) -> None:

@@ -36,10 +36,10 @@ def _deployment(options: argparse.Namespace, cloud: str) -> Deployment:
 
 
 def _forward(there: Deployment, options: argparse.Namespace) -> int:
-    report, made = there.prepare()
+    manifest, made = there.prepare()
     if made:
         _note(f"{there.folder} was made: this deployment's own Terraform files, yours to edit.")
-    return _carry_out(there, report.manifest, options)
+    return _carry_out(there, manifest, options)
 
 
 def _rollback(there: Deployment, options: argparse.Namespace) -> int:
@@ -49,17 +49,20 @@ def _rollback(there: Deployment, options: argparse.Namespace) -> int:
 
 
 def _carry_out(there: Deployment, manifest: Path, options: argparse.Namespace, *, back: bool = False) -> int:
+    try:
+        return _planned(there, manifest, options, back)
+    finally:
+        there.discard()
+
+
+def _planned(there: Deployment, manifest: Path, options: argparse.Namespace, back: bool) -> int:
     from infra.deploy.canary import follow
 
     found = there.plan(manifest, _calls_per_hour(options, manifest))
     if not options.apply:
         _show(found, options)
         return 0
-    if found.endangered and not options.allow_data_loss:
-        raise ConfigInvalid(
-            f"This would destroy what holds data: {', '.join(found.endangered)}. Look at `--plan`; with "
-            "--allow-data-loss it is done.", key="--allow-data-loss", resources=list(found.endangered),
-        )  # fmt: skip
+    _harmless(found, options)
     if not wants_json(options):
         _show(found, options)
     if found.empty:
@@ -79,6 +82,16 @@ def _carry_out(there: Deployment, manifest: Path, options: argparse.Namespace, *
     return 0
 
 
+def _harmless(found: Summary, options: argparse.Namespace) -> Summary:
+    """The plan, or ConfigInvalid where it would destroy state, answers or keys and nobody said that it may."""
+    if found.endangered and not options.allow_data_loss:
+        raise ConfigInvalid(
+            f"This would destroy what holds data: {', '.join(found.endangered)}. Look at `--plan`; with "
+            "--allow-data-loss it is done.", key="--allow-data-loss", resources=list(found.endangered),
+        )  # fmt: skip
+    return found
+
+
 def _with_canary(there: Deployment, manifest: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Apply with a share of the calls for the new revisions, watch them, then give them all calls, or none and say why.
 
@@ -87,14 +100,14 @@ def _with_canary(there: Deployment, manifest: Path, options: argparse.Namespace)
     from infra.deploy import canary_gcp
 
     before = canary_gcp.first(there.outputs())
-    shared = there.plan(manifest, {}, before)
+    shared = _harmless(there.plan(manifest, {}, before), options)
     outputs = there.outputs() if shared.empty else there.apply(manifest, settled=False)
     why = None
     if canary_gcp.split(outputs):
         project = str(outputs["settings"]["OMNI_SCHEDULE_GROUP"]).split("/")[1]
         why = canary_gcp.bake(outputs, canary_gcp.Monitoring(project), _note, seconds=options.bake * 60.0)
     if before is not None:
-        there.plan(manifest, {}, canary_gcp.back(outputs) if why else {})
+        _harmless(there.plan(manifest, {}, canary_gcp.back(outputs) if why else {}), options)
         outputs = there.apply(manifest, settled=not why)
     else:
         there.keep(manifest)

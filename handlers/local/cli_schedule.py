@@ -40,7 +40,7 @@ def render(options: argparse.Namespace) -> int:
         [name, one["cron"], one["timezone"], json.dumps(next(iter(one["native"].values()))).strip('"')]
         for name, one in found.items()
     ]
-    print_rows(["timer", "cron", "zone", options.cloud], rows)
+    print_rows(["timer", "cron", "zone", options.cloud], rows, width=1_000)
     return 0
 
 

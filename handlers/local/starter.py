@@ -65,7 +65,7 @@ id,name,email
 2,Grace,grace@example.com
 3,Edsger,edsger@example.com
 """,
-    ".gitignore": ".omni/\n",
+    ".gitignore": ".omni/\ndist/\n",
 }
 
 

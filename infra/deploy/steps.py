@@ -7,21 +7,23 @@ OUT/CLOUD/                        code and project zips, the manifest, the plan,
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from core.errors import ConfigInvalid, NotFound
+from core.request import new_id
 from infra.deploy.summary import Summary, summary
 from infra.deploy.terraform import Terraform
 from infra.layer import ROOT
-from infra.parts import PartsReport, parts
+from infra.parts import parts
 
 MODULES = ROOT / "infra" / "terraform"
 _KEPT = 50
@@ -31,7 +33,8 @@ _KEPT = 50
 class Deployment:
     """One cloud's deployment of the project in ``root``.
 
-    ``out``: where parts are built. ``modules``: where each cloud's Terraform module is.
+    ``out``: where parts are built. ``modules``: where each cloud's Terraform module is. ``run``: names this run's own
+    plan, so that two runs at once never carry out each other's.
     """
 
     cloud: str
@@ -39,6 +42,7 @@ class Deployment:
     out: Path
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     modules: Path = MODULES
+    run: str = field(default_factory=new_id)
 
     @property
     def folder(self) -> Path:
@@ -50,12 +54,15 @@ class Deployment:
 
     @property
     def plan_file(self) -> Path:
-        return self.out.resolve() / self.cloud / "plan"
+        return self.out.resolve() / self.cloud / f"{self.run}.tfplan"
 
-    def prepare(self, **options: Any) -> tuple[PartsReport, bool]:
-        """Build the parts and see that there is a root module; True where it was made now."""
+    def prepare(self, **options: Any) -> tuple[Path, bool]:
+        """Build the parts and see that there is a root module; True where it was made now.
+
+        Returns a manifest that no later build changes: its name says what is in it.
+        """
         report = parts(self.cloud, self.root, self.out, **options)
-        return report, self._root_module()
+        return self._frozen(_read(report.manifest)), self._root_module()
 
     def plan(
         self, manifest: Path, calls_per_hour: Mapping[str, float | None], canary: Mapping[str, Any] | None = None
@@ -115,9 +122,20 @@ class Deployment:
                 f"{', '.join(absent)} of the earlier deployment is not in {place}: check out the project and "
                 f"OmniSentinel as they were, and deploy those; the same input gives the same files.", file=str(place),
             )  # fmt: skip
-        manifest = place / "rollback.json"
-        manifest.write_text(json.dumps(earlier, indent=2, sort_keys=True) + "\n", "utf-8")
-        return manifest
+        return self._frozen(earlier)
+
+    def discard(self) -> None:
+        """Remove this run's plan: it holds every value that Terraform knows."""
+        self.plan_file.unlink(missing_ok=True)
+
+    def _frozen(self, manifest: Mapping[str, Any]) -> Path:
+        text = json.dumps(manifest, indent=2, sort_keys=True) + "\n"
+        place = self.out / self.cloud / f"deployment-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
+        if not place.is_file() or place.read_text("utf-8") != text:
+            draft = place.with_suffix(f".{self.run}")
+            draft.write_text(text, "utf-8")
+            draft.replace(place)
+        return place
 
     def keep(self, manifest: Path) -> None:
         """Note that ``manifest`` is deployed."""
@@ -152,4 +170,7 @@ def _read(path: Path) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigInvalid(f"{path} is no manifest of a deployment: {error}.", file=str(path)) from None
+    missing = [name for name in ("cloud", "code", "project", "secrets", "timers") if name not in found]
+    if missing:
+        raise ConfigInvalid(f"{path} is no manifest of a deployment: it lacks {', '.join(missing)}.", file=str(path))
     return found

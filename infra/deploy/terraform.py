@@ -34,10 +34,11 @@ class Terraform:
         """Download providers and modules; the lock file is kept as it is."""
         self._run("init", "-input=false", "-no-color")
 
-    def plan(self, file: Path, variables: Mapping[str, str], *, destroy: bool = False) -> dict[str, Any]:
-        """Write a plan to ``file``; returns it as Terraform's JSON."""
+    def plan(self, file: Path, variables: Mapping[str, str]) -> dict[str, Any]:
+        """Write a plan to ``file``, for nobody else to read; returns it as Terraform's JSON."""
         given = [f"-var={name}={value}" for name, value in variables.items()]
-        self._run("plan", "-input=false", "-no-color", f"-out={file}", *(["-destroy"] if destroy else []), *given)
+        self._run("plan", "-input=false", "-no-color", f"-out={file}", *given)
+        file.chmod(0o600)
         return self.show(file)
 
     def show(self, file: Path) -> dict[str, Any]:
@@ -167,6 +168,20 @@ def _variable(found: re.Match[str], plain: str, _log: Path) -> Error:
     return ConfigInvalid(f"Variable {name[1] if name else '?'}: {text}", key=name[1] if name else None)
 
 
+def _condition(_found: re.Match[str], plain: str, _log: Path) -> Error:
+    """The module's own sentences, each once: they name what is wrong."""
+    said: dict[str, None] = {}
+    for block in re.split(r"(?m)^Error: ", plain)[1:]:
+        lines: list[str] = []
+        for line in block.splitlines()[1:]:
+            if line.strip() and line[0] in "│├ ":
+                lines = []
+            else:
+                lines.append(line.strip())
+        said[" ".join(" ".join(lines).split())] = None
+    return ConfigInvalid(" / ".join(text for text in said if text) or "A condition of the module does not hold.")
+
+
 def _unset(_found: re.Match[str], plain: str, _log: Path) -> Error:
     names = list(dict.fromkeys(re.findall(r'variable "([^"]+)"', plain)))
     return ConfigInvalid(
@@ -192,6 +207,11 @@ _MEANINGS = (
         ),
     ),
     (r"Error: Invalid value for variable", _variable),
+    (
+        r"(?i)invalid aws region:? (?P<region>[\w-]+)",
+        lambda found, _p, _l: ConfigInvalid(f"There is no AWS region {found['region']!r}.", key="region"),
+    ),
+    (r"Error: (?:Resource|Module|Check block) (?:precondition|postcondition|assertion) failed", _condition),
     (
         r"No value for required variable",
         _unset,

@@ -107,6 +107,12 @@ def test_environment_and_secrets_are_those_of_the_project(company: Path) -> None
     assert manifest(made("gcp", company))["environment"] == ["CRM_URL"], "one with a default need not be set"
 
 
+def test_what_is_only_said_is_no_reference(company: Path) -> None:
+    alert(company, "talk", description='"see secret:runbook. It costs ${DOLLARS}"')
+    told = manifest(made("aws", company))
+    assert (told["secrets"], told["environment"]) == (["ann_key", "hook_key", "ops_key"], [])
+
+
 def alert(company: Path, name: str, **more: str) -> None:
     lines = [f"name: {name}", "query: SELECT 1 AS actual_value, 'OK' AS status", "as: {name: b, roles: [bot]}"]
     (company / "alerts" / f"{name}.yaml").write_text(

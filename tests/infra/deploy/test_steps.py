@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -57,9 +58,9 @@ def there(tmp_path: Path) -> Deployment:
 
 
 def deployed(there: Deployment) -> str:
-    report, _ = there.prepare(offline=True)
-    there.plan(report.manifest, {})
-    return str(there.apply(report.manifest)["project"])
+    manifest, _ = there.prepare(offline=True)
+    there.plan(manifest, {})
+    return str(there.apply(manifest)["project"])
 
 
 def schedule(there: Deployment, cron: str) -> None:
@@ -78,8 +79,8 @@ def test_the_root_module_is_made_once_and_then_the_users(there: Deployment) -> N
 
 
 def test_plan_says_what_would_change_and_changes_nothing(there: Deployment) -> None:
-    report, _ = there.prepare(offline=True)
-    found = there.plan(report.manifest, {"shop": 1.5, "github": None})
+    manifest, _ = there.prepare(offline=True)
+    found = there.plan(manifest, {"shop": 1.5, "github": None})
     assert found.counts == {"create": 3}
     assert found.timers == [("create", "low-stock")]
     shown = text(found)
@@ -92,12 +93,12 @@ def test_plan_says_what_would_change_and_changes_nothing(there: Deployment) -> N
 
 def test_a_second_plan_is_empty_and_a_change_of_yaml_is_told(there: Deployment) -> None:
     deployed(there)
-    report, _ = there.prepare(offline=True)
-    again = there.plan(report.manifest, {})
+    manifest, _ = there.prepare(offline=True)
+    again = there.plan(manifest, {})
     assert again.empty and "Nothing in the cloud would change" in text(again)
     schedule(there, "*/5 * * * *")
-    report, _ = there.prepare(offline=True)
-    found = there.plan(report.manifest, {})
+    manifest, _ = there.prepare(offline=True)
+    found = there.plan(manifest, {})
     assert found.timers == [("change", "low-stock")]
     assert found.code.endswith("(unchanged)") and " -> " in found.project
     assert found.runs == 8_760
@@ -130,17 +131,41 @@ def test_rollback_without_the_zips_says_how_to_have_them_again(there: Deployment
         there.previous()
 
 
+def test_a_build_meanwhile_changes_nothing_of_a_run_that_has_begun(there: Deployment) -> None:
+    manifest, _ = there.prepare(offline=True)
+    there.plan(manifest, {})
+    wanted = json.loads(manifest.read_text())["project"]["digest"]
+    other = replace(there, run="another")
+    schedule(other, "*/5 * * * *")
+    later, _ = other.prepare(offline=True)
+    other.plan(later, {})
+    assert later != manifest
+    assert there.apply(manifest)["project"] == wanted
+    kept = there.last()
+    assert kept is not None and kept["project"]["digest"] == wanted
+    there.discard()
+    assert not there.plan_file.exists() and other.plan_file.exists()
+
+
+def test_a_manifest_that_somebody_broke_is_named(there: Deployment) -> None:
+    deployed(there)
+    for kept in (there.folder / "deployed").glob("*.json"):
+        kept.write_text("{}")
+    with pytest.raises(ConfigInvalid, match="it lacks cloud, code, project, secrets, timers"):
+        there.last()
+
+
 def test_what_holds_data_is_pointed_out(there: Deployment) -> None:
     from infra.deploy.summary import summary
 
-    report, _ = there.prepare(offline=True)
+    manifest, _ = there.prepare(offline=True)
     plan = {"resource_changes": [
         {"address": "m.aws_dynamodb_table.state", "type": "aws_dynamodb_table",
          "change": {"actions": ["delete", "create"]}},
         {"address": "m.aws_lambda_function.ask", "type": "aws_lambda_function", "change": {"actions": ["delete"]}},
         {"address": "data.x", "mode": "data", "type": "aws_region", "change": {"actions": ["read"]}},
     ]}  # fmt: skip
-    found = summary(plan, json.loads(report.manifest.read_text()), None, {})
+    found = summary(plan, json.loads(manifest.read_text()), None, {})
     assert found.endangered == ["m.aws_dynamodb_table.state"]
     assert found.counts == {"replace": 1, "destroy": 1}
     assert "DATA WOULD BE LOST: m.aws_dynamodb_table.state" in text(found)

@@ -79,6 +79,26 @@ variable "region" {
     assert refused.value.details["key"] == "region"
 
 
+def test_a_condition_of_the_module_is_told_in_its_own_words_and_once(folder: Path) -> None:
+    terraform = module(
+        folder,
+        """
+resource "terraform_data" "a" {
+  for_each = toset(["x", "y", "z"])
+  lifecycle {
+    precondition {
+      condition     = each.key == ""
+      error_message = "The project refers to variables that `environment` does not set: NOPE."
+    }
+  }
+}
+""",
+    )
+    with pytest.raises(ConfigInvalid) as refused:
+        terraform.plan(folder / "plan", {})
+    assert refused.value.message == "The project refers to variables that `environment` does not set: NOPE."
+
+
 def test_a_mistake_in_the_files_is_told_with_where_the_rest_is(folder: Path) -> None:
     with pytest.raises(SourceError, match=r"terraform init failed: .*(Unsupported|Argument|Invalid).*terraform\.log"):
         module(folder, 'resource "terraform_data" "a" { input = \n }')
@@ -161,6 +181,7 @@ def test_an_interrupted_apply_keeps_what_it_did_and_goes_on_the_next_time(folder
             SourceAuth, "needs Microsoft.Logic/workflows/write",
         ),
         ("Error: No valid credential sources found", SourceAuth, "sign in first"),
+        ("╷\n│ Error: invalid AWS Region: mars-1\n│", ConfigInvalid, "no AWS region 'mars-1'"),
         ("\x1b[31mError: \x1b[0mSomething else\n\nwent wrong", SourceError, "Something else went wrong"),
     ],
 )  # fmt: skip
