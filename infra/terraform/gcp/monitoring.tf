@@ -148,6 +148,9 @@ resource "google_monitoring_alert_policy" "missed_sweeps" {
   alert_strategy {
     auto_close = "1800s"
   }
+
+  # Last: Monitoring may not know a metric of logs for up to ten minutes after it was made, and refuses a policy on it.
+  depends_on = [google_cloud_run_v2_service.this, google_cloud_scheduler_job.timer]
 }
 
 # ── logs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

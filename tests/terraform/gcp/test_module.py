@@ -66,6 +66,16 @@ def test_it_is_applied_stays_as_it_is_and_goes_without_a_trace(
     assert ours.destroy().resources() == {}
 
 
+def test_the_policy_on_a_metric_of_logs_comes_when_the_metric_is_known(state: Values) -> None:
+    (this,) = state.document["values"]["root_module"]["child_modules"]
+    after = {one["address"]: one.get("depends_on", []) for one in this["resources"]}
+    waits_for = after["module.this.google_monitoring_alert_policy.missed_sweeps"]
+    slow = {"google_cloud_scheduler_job.timer", "google_cloud_run_v2_service.this"}
+    assert {f"module.this.{name}" for name in (*slow, "google_logging_metric.sweeps")} <= set(waits_for)
+    metric = after["module.this.google_logging_metric.sweeps"]
+    assert not {f"module.this.{name}" for name in slow} & set(metric), "made at the beginning"
+
+
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("example", ["minimal", "complete"])
 def test_the_examples_are_valid(module: ModuleOf, end: str, example: str) -> None:
