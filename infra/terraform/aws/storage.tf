@@ -128,6 +128,13 @@ resource "aws_s3_object" "code" {
   source      = "${local.manifest_folder}/${local.manifest.code.file}"
   source_hash = local.manifest.code.sha256
 
+  lifecycle {
+    precondition {
+      condition     = try(filesha256("${local.manifest_folder}/${local.manifest.code.file}"), "") == local.manifest.code.sha256
+      error_message = "${local.manifest.code.file} is not beside the manifest, or was changed. Build both anew: omni bundle aws --parts."
+    }
+  }
+
   depends_on = [aws_s3_bucket_server_side_encryption_configuration.this]
 }
 
@@ -136,6 +143,13 @@ resource "aws_s3_object" "project" {
   key         = "project/${local.manifest.project.file}"
   source      = "${local.manifest_folder}/${local.manifest.project.file}"
   source_hash = local.manifest.project.sha256
+
+  lifecycle {
+    precondition {
+      condition     = try(filesha256("${local.manifest_folder}/${local.manifest.project.file}"), "") == local.manifest.project.sha256
+      error_message = "${local.manifest.project.file} is not beside the manifest, or was changed. Build both anew: omni bundle aws --parts."
+    }
+  }
 
   depends_on = [aws_s3_bucket_server_side_encryption_configuration.this]
 }

@@ -15,14 +15,15 @@ ALERTS = {"big-orders": ("0 9 * * 1-5", "Europe/Berlin"), "Stock & <price>": ("*
 
 
 def write(folder: Path, **changes: Any) -> Path:
-    """``deployment.json`` in ``folder``, with ``changes`` over it."""
+    """``deployment.json`` in ``folder``, with ``changes`` over it. ``code_says``, ``project_says``: a zip's content."""
     folder.mkdir(parents=True, exist_ok=True)
     timers = {name: _timer(name, *when, {"alert": name}) for name, when in ALERTS.items()}
     timers["sweep"] = _timer("sweep", "* * * * *", "UTC", {"sweep": True})
     manifest: dict[str, Any] = {
         "version": 1, "cloud": "aws", "python": "3.13", "architecture": "x86_64",
-        "code": _zip(folder, "code", "handlers/aws/main.py"),
-        "project": {**_zip(folder, "project", "omnisentinel/project/omni.yaml"), "digest": "sha256:0123456789abcdef"},
+        "code": _zip(folder, "code", "handlers/aws/main.py", changes.pop("code_says", "code")),
+        "project": {**_zip(folder, "project", "omnisentinel/project/omni.yaml", changes.pop("project_says", "project")),
+                    "digest": "sha256:0123456789abcdef"},
         "timers": timers, "secrets": ["ann_key", "hook_key"], "environment": [],
         "watch_timeout_s": 120, "ask_timeout_s": 75,
     }  # fmt: skip
@@ -38,10 +39,10 @@ def _timer(name: str, cron: str, timezone: str, payload: dict[str, Any]) -> dict
     }  # fmt: skip
 
 
-def _zip(folder: Path, kind: str, member: str) -> dict[str, Any]:
+def _zip(folder: Path, kind: str, member: str, text: str) -> dict[str, Any]:
     draft = folder / f"{kind}.zip"
     with zipfile.ZipFile(draft, "w") as archive:
-        archive.writestr(zipfile.ZipInfo(member), kind)
+        archive.writestr(zipfile.ZipInfo(member), text)
     digest = hashlib.sha256(draft.read_bytes())
     place = draft.rename(folder / f"{kind}-{digest.hexdigest()[:12]}.zip")
     return {

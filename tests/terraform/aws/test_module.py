@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -127,12 +128,9 @@ def test_settings_that_a_user_may_change_are_fields_of_settings() -> None:
 
 def test_a_change_of_yaml_alone_uploads_no_code(module: Callable[..., Module], dist: Path) -> None:
     ours = module("aws")
-    first = json.loads(manifest.write(dist).read_text())
+    manifest.write(dist)
     ours.apply({"manifest": str(dist / "deployment.json")})
-    (dist / "project-ffffffffffff.zip").write_bytes(b"changed")
-    project = {**first["project"], "file": "project-ffffffffffff.zip", "sha256": "f" * 64, "digest": "sha256:ffff"}
-    project["sha256_base64"] = "//////////////////////////////////////////8="
-    manifest.write(dist, project=project)
+    manifest.write(dist, project_says="changed")
     actions = ours.plan({"manifest": str(dist / "deployment.json")}).actions()
     assert "aws_s3_object.code" not in actions
     assert "aws_s3_object.project" in actions
@@ -276,9 +274,7 @@ def test_with_a_canary_terraform_leaves_the_alias_to_it_and_without_moves_it(
         ours = module("aws")
         variables = {**given, "canary": {"enabled": enabled}}
         ours.apply(variables)
-        first = json.loads((dist / "deployment.json").read_text())
-        changed = {**first["code"], "sha256": "0" * 64, "sha256_base64": f"{'A' * 43}="}
-        manifest.write(dist, code=changed)
+        manifest.write(dist, code_says="changed")
         actions = ours.plan(variables).actions()
         assert 'aws_lambda_function.this["ask"]' in actions
         assert not [address for address in actions if "aws_lambda_alias.canary" in address]
@@ -374,3 +370,17 @@ def test_what_the_project_lacks_is_named_at_plan_time(
     for says, changes in cases.items():
         given = {"manifest": str(manifest.write(dist, **changes))}
         once("aws").reject(Mistake(says, variables=given, says=says, at="plan"), good)
+
+
+@pytest.mark.parametrize("kind", ["code", "project"])
+def test_a_zip_that_was_changed_or_is_not_there_is_named(once: Callable[..., Module], dist: Path, kind: str) -> None:
+    """S3 would take it under the name of what it is not."""
+    given = {"manifest": str(manifest.write(dist))}
+    (file,) = dist.glob(f"{kind}-*.zip")
+    once("aws").plan(given)
+    says = f"{file.name} is not beside the manifest, or was changed"
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr("sitecustomize.py", "import os")
+    once("aws").reject(Mistake("tampered", variables=given, says=says, at="plan"), given)
+    file.unlink()
+    once("aws").reject(Mistake("gone", variables=given, says=says, at="plan"), given)
