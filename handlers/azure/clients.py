@@ -79,13 +79,31 @@ def pipeline(base: str, identity: Identity, scope: str, **network: Any) -> Any:
 def parted(url: str, setting: str, example: str, *, segments: int) -> tuple[str, list[str]]:
     """``https://host/a/b`` with at least ``segments`` path segments -> the part before the last ones, and those.
 
-    Raises ConfigInvalid naming the ``setting`` for anything else.
+    Raises ConfigInvalid naming the ``setting`` for anything else, and not its value, which may hold a password.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # its text quotes the value
+        parts = urlsplit("")
     path = [p for p in parts.path.split("/") if p]
-    if parts.scheme != "https" or not parts.netloc or len(path) < segments or parts.query or parts.fragment:
-        raise ConfigInvalid(f"{setting} has to be a URL such as {example}, not {url[:200]!r}.", key=setting)
+    if parts.scheme != "https" or not _HOST.fullmatch(parts.netloc) or len(path) < segments or _MORE.search(url):
+        raise ConfigInvalid(
+            f"{setting} has to be a URL such as {example}, without a user, a password or a signature: the functions' "
+            "own identity is what signs in.", key=setting,
+        )  # fmt: skip
     return "/".join([f"https://{parts.netloc}", *path[:-segments]]), path[-segments:]
+
+
+_HOST, _MORE = re.compile(r"[^@\s]+"), re.compile(r"[?#]")
+
+
+def shown(url: str, setting: str) -> str:
+    """``url`` of the ``setting`` for people to read; only the setting's name where it is none that ``parted`` takes."""
+    try:
+        parted(f"{url}x" if url.endswith("/") else url, setting, "", segments=1)
+    except ConfigInvalid:
+        return f"({setting} is of another form)"
+    return url
 
 
 _PLAIN = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")

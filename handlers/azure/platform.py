@@ -13,7 +13,7 @@ from typing import Any
 
 from core.ports import Platform
 from core.settings import Settings
-from handlers.azure.clients import NETWORK, Identity, parted
+from handlers.azure.clients import NETWORK, Identity, parted, shown
 from handlers.azure.keys import VaultKeys
 from handlers.azure.objects import BlobObjects
 from handlers.azure.queue import StorageQueue
@@ -36,7 +36,10 @@ def platform(settings: Settings, env: Mapping[str, str], _root: Path | None = No
         queue=StorageQueue(identity, settings.queue),
         scheduler=LogicApps(identity, settings),
         keys=VaultKeys(identity, settings.key),
-        facts={"state": f"Azure table {settings.store_table}", "secrets": f"Key Vault, {settings.secret_prefix}*"},
+        facts={
+            "state": f"Azure table {shown(settings.store_table, 'OMNI_STORE_TABLE')}",
+            "secrets": f"Key Vault, {shown(settings.secret_prefix, 'OMNI_SECRET_PREFIX')}*",
+        },
     )
 
 

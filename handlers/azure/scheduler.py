@@ -76,8 +76,8 @@ class LogicApps:
         group = self._settings.schedule_group.rstrip("/")
         if not _GROUP.fullmatch(group):
             raise ConfigInvalid(
-                "OMNI_SCHEDULE_GROUP has to be the id of a resource group, /subscriptions/ID/resourceGroups/NAME, not "
-                f"{group[:200]!r}.", key="OMNI_SCHEDULE_GROUP",
+                "OMNI_SCHEDULE_GROUP has to be the id of a resource group, /subscriptions/ID/resourceGroups/NAME.",
+                key="OMNI_SCHEDULE_GROUP",
             )  # fmt: skip
         return group
 

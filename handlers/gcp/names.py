@@ -47,9 +47,12 @@ def _escaped(text: str) -> str:
 
 
 def fitting(pattern: str, value: str, variable: str, example: str) -> re.Match[str]:
-    """``value`` of the setting ``variable`` read by ``pattern``; ConfigInvalid with an ``example`` where it differs."""
+    """``value`` of the setting ``variable`` read by ``pattern``; ConfigInvalid with an ``example`` where it differs.
+
+    The value is not told: what stands there by mistake may hold a password.
+    """
     found = re.fullmatch(pattern, value)
     if found is None:
-        said = f"is {value[:200]!r}" if value else "is not set"
-        raise ConfigInvalid(f"{variable} {said}; on Google Cloud it has to look like {example}.", key=variable)
+        said = "is of another form" if value else "is not set"
+        raise ConfigInvalid(f"{variable} {said}: on Google Cloud it has to look like {example}.", key=variable)
     return found

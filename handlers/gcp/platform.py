@@ -8,6 +8,7 @@ on a database needs two of them.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from handlers.gcp.keys import GcpKeys
 from handlers.gcp.objects import GcpObjects
 from handlers.gcp.queue import GcpQueue
 from handlers.gcp.scheduler import GcpScheduler
-from handlers.gcp.secrets import GcpSecrets
+from handlers.gcp.secrets import PREFIX, GcpSecrets
 from handlers.gcp.store import FirestoreStore, place
 
 
@@ -26,6 +27,9 @@ def platform(settings: Settings, env: Mapping[str, str], _root: Path | None = No
     """The ports of one project. Makes no call yet; raises ConfigInvalid where OMNI_STORE_TABLE is of another form."""
     clients = Clients(settings)
     project, database, collection = place(settings.store_table)
+    prefix = settings.secret_prefix
+    if not re.fullmatch(PREFIX, prefix):  # told when a secret is asked for; it may be anything, a password in it too
+        prefix = "(OMNI_SECRET_PREFIX is of another form)"
     return Platform(
         name="gcp",
         secrets=GcpSecrets(clients.secrets, settings.secret_prefix),
@@ -37,7 +41,7 @@ def platform(settings: Settings, env: Mapping[str, str], _root: Path | None = No
         keys=GcpKeys(clients.kms, settings.key),
         facts={
             "state": f"Firestore collection {settings.store_table}",
-            "secrets": f"Secret Manager, {settings.secret_prefix}*",
+            "secrets": f"Secret Manager, {prefix}*",
         },
     )
 

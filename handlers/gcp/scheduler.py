@@ -75,7 +75,7 @@ class GcpScheduler:
         validate(schedule.cron, schedule.timezone)
         target = fitting(_TARGET, self._settings.schedule_target, "OMNI_SCHEDULE_TARGET", "https://WATCH.run.app/")[0]
         account = fitting(
-            r"[^@\s]+@[^@\s]+", self._settings.schedule_role, "OMNI_SCHEDULE_ROLE", "NAME@P.iam.gserviceaccount.com"
+            r"[^@:/\s]+@[^@:/\s]+", self._settings.schedule_role, "OMNI_SCHEDULE_ROLE", "NAME@P.iam.gserviceaccount.com"
         )[0]
         return {
             "name": f"{self._parent()}/jobs/{self._prefix()}{timer_id(schedule.name)}",

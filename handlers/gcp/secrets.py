@@ -12,6 +12,7 @@ from handlers.gcp.errors import ATTEMPT_S, mapped, patient
 from handlers.gcp.names import fitting
 
 SECRET_TTL_S = 60.0
+PREFIX = r"projects/[^/]+/secrets/[\w-]*"
 _ACCESS = "secretmanager.versions.access"
 _LIST = "secretmanager.versions.list"
 
@@ -37,9 +38,7 @@ class GcpSecrets:
         return self._kept.pop(name, None) is not None
 
     def _fetch(self, name: str) -> str:
-        fitting(
-            r"projects/[^/]+/secrets/[\w-]*", self._prefix, "OMNI_SECRET_PREFIX", "projects/P/secrets/omnisentinel-"
-        )
+        fitting(PREFIX, self._prefix, "OMNI_SECRET_PREFIX", "projects/P/secrets/omnisentinel-")
         full = self._prefix + name
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,200}", name):
             raise ConfigInvalid(

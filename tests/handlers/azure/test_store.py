@@ -210,3 +210,35 @@ def test_out_of_reach_is_an_error_that_can_be_retried(settings: dict[str, str]) 
 def test_a_url_of_another_shape_names_the_setting(settings: dict[str, str], url: str) -> None:
     with pytest.raises(ConfigInvalid, match="OMNI_STORE_TABLE"):
         platform(Settings(store_table=url), settings).store.get("p", "k")
+
+
+@pytest.mark.parametrize("url", [
+    "postgresql://ann:HUNTER2@db.example.com/omni", "https://ann:HUNTER2@a.table.core.windows.net/t",
+    "https://a.table.core.windows.net/t?sig=HUNTER2", "https://a.table.core.windows.net/t#HUNTER2",
+    "https://[HUNTER2/t", "https://a\u2100HUNTER2/t",
+])  # fmt: skip
+def test_a_value_that_may_hold_a_password_is_never_told(settings: dict[str, str], url: str) -> None:
+    made = platform(
+        Settings(store_table=url, secret_prefix=url, objects=url, queue=url, key=url, schedule_group=url), settings
+    )
+    assert "HUNTER2" not in str(made.facts)
+    assert made.objects is not None
+    assert made.queue is not None
+    assert made.keys is not None
+    assert made.scheduler is not None
+    uses = {
+        "STORE_TABLE": lambda: made.store.get("p", "k"), "SECRET_PREFIX": lambda: made.secrets.get("key"),
+        "OBJECTS": lambda: made.objects.get("a"), "QUEUE": lambda: made.queue.send({}),
+        "KEY": lambda: made.keys.wrap("t", b"k" * 32, {}), "SCHEDULE_GROUP": lambda: made.scheduler.list(),
+    }  # fmt: skip
+    for name, use in uses.items():
+        with pytest.raises(ConfigInvalid, match=f"OMNI_{name} has to be") as caught:
+            use()
+        assert "HUNTER2" not in str(caught.value.to_dict("r"))
+        assert caught.value.__context__ is None
+
+
+def test_what_is_told_of_a_deployment_are_its_resources(settings: dict[str, str]) -> None:
+    table, prefix = "https://a.table.core.windows.net/state", "https://v.vault.azure.net/secrets/"
+    facts = platform(Settings(store_table=table, secret_prefix=prefix), settings).facts
+    assert facts == {"state": f"Azure table {table}", "secrets": f"Key Vault, {prefix}*"}

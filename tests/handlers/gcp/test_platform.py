@@ -182,6 +182,22 @@ def test_a_setting_of_another_form_is_named(name: str) -> None:
         use(ports("http://127.0.0.1:9", **{name: value}))
 
 
+@pytest.mark.parametrize("name", WRONG)
+@pytest.mark.parametrize("value", ["postgresql://ann:HUNTER2@db.example.com/omni", "HUNTER2 @"])
+def test_a_value_that_may_hold_a_password_is_never_told(name: str, value: str) -> None:
+    with pytest.raises(ConfigInvalid, match=f"OMNI_{name.upper()}") as caught:
+        WRONG[name][1](ports("http://127.0.0.1:9", **{name: value}))
+    assert "HUNTER2" not in str(caught.value.to_dict("r"))
+
+
+def test_what_is_told_of_a_deployment_are_its_resources() -> None:
+    table = "projects/p/databases/d/documents/state"
+    assert ports("", store_table=table).facts == {
+        "state": f"Firestore collection {table}", "secrets": "Secret Manager, projects/p/secrets/o-*",
+    }  # fmt: skip
+    assert "HUNTER2" not in str(ports("", secret_prefix="postgresql://ann:HUNTER2@db.example.com/omni").facts)
+
+
 # ── secrets ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
