@@ -40,6 +40,7 @@ def test_a_timer_is_what_omni_schedule_would_write(applied: State, outputs: dict
     given = _schedule({**made, "name": made["name"]}, "omnisentinel")
     assert given is not None
     assert given.name == name
+    assert given.cron == ALERTS.get(name, ("* * * * *",))[0], "nothing for omni schedule to change"
     assert made["name"] == workflow_name("omnisentinel", name) == outputs["timers"][name]
     recurrence = made["properties"]["definition"]["triggers"]["schedule"]["recurrence"]
     ours = definition(recurrence, given.payload, settings)
