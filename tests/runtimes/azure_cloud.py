@@ -104,6 +104,12 @@ class AzureCloud:
                 else:
                     os.environ[name] = value
 
+    def mend(self) -> None:
+        """Whatever a test broke is whole again: the cloud is shared by all tests of a process, in any order."""
+        self.vault.refuse = self.arm.refuse = None
+        self.vault.disabled.clear()
+        self.denied.clear()
+
     def deployment(self, secrets: Mapping[str, str]) -> dict[str, str]:
         """A function's variables for a deployment of its own: table, container and queue are made, secrets are set."""
         from handlers.azure.clients import Identity, vault_name

@@ -17,8 +17,7 @@ def cloud() -> Iterator[AzureCloud]:
     found = shared()
     with found.entered():
         yield found
-    found.vault.refuse = found.arm.refuse = None
-    found.denied.clear()
+    found.mend()
 
 
 @pytest.fixture

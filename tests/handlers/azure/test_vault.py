@@ -146,7 +146,6 @@ def test_the_vault_out_of_reach_can_be_retried(cloud: AzureCloud) -> None:
 @pytest.fixture
 def keyed(cloud: AzureCloud, settings: dict[str, str]) -> Any:
     cloud.vault.keys.pop("tenants", None)
-    cloud.vault.disabled.discard("tenants")
     cloud.vault.rotate("tenants")
     return platform(Settings.from_env(settings), settings).keys
 
