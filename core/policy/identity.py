@@ -13,7 +13,7 @@ from core.model import Principal
 from core.ports import Secrets
 from core.project import PrincipalConfig
 
-SECRET = "secret:"  # noqa: S105
+SECRET = "secret:"  # noqa: S105 (a prefix, no password)
 REFRESH_S = 60.0
 RETRY_S = 2.0
 

@@ -75,7 +75,7 @@ def columns_of(connection: duckdb.DuckDBPyConnection, table: FileTable, delimite
     """(name, DuckDB type) of each column, by the whole of every file."""
     if table.format == "csv":
         return _csv_columns(connection, table, delimiter)
-    sql = f"DESCRIBE SELECT * FROM {_detecting(table)}"  # noqa: S608
+    sql = f"DESCRIBE SELECT * FROM {_detecting(table)}"  # noqa: S608 (names quoted or ours, values bound)
     pairs = [(row[0], ALIASES.get(row[1], row[1])) for row in connection.execute(sql, table.bind()).fetchall()]
     if table.format == "json":
         return [(name, "JSON" if _NESTED.match(kind) else kind) for name, kind in pairs]
@@ -159,7 +159,7 @@ def text_types(
 ) -> list[str]:
     """For each text column of ``source`` the first of ``types`` that fits all its values, else VARCHAR."""
     tests = [_fits(name, kind, pattern) for name in names for kind, pattern in types]
-    row = connection.execute(f"SELECT {', '.join(tests)} FROM {source}", params).fetchone() or ()  # noqa: S608
+    row = connection.execute(f"SELECT {', '.join(tests)} FROM {source}", params).fetchone() or ()  # noqa: S608 (names quoted or ours, values bound)
     found = []
     for i in range(len(names)):
         verdicts = row[i * len(types) : (i + 1) * len(types)]

@@ -83,7 +83,7 @@ class Shape:
                 wrong = f"({cell.text}) IS NOT NULL AND {value} IS NULL AND ({allowed})"
                 value = f"CASE WHEN {wrong} THEN error('value of another type') ELSE {value} END"
             shown.append(f"{value} AS {quoted(name)}")
-        return f"SELECT {', '.join(shown)} FROM {self.base} WHERE {allowed}"  # noqa: S608
+        return f"SELECT {', '.join(shown)} FROM {self.base} WHERE {allowed}"  # noqa: S608 (names quoted or ours, values bound)
 
 
 class FileSide:
@@ -251,13 +251,13 @@ def _csv_cell(name: str) -> Cell:
 def _json(connection: duckdb.DuckDBPyConnection, table: FileTable, delimiter: str | None, rows: Condition) -> Shape:
     """The keys of permitted objects, in the order in which they come. Keys that differ in case are one column."""
     base = objects()
-    every = connection.execute(f"SELECT DISTINCT unnest(json_keys(json)) FROM {base}", table.bind())  # noqa: S608
+    every = connection.execute(f"SELECT DISTINCT unnest(json_keys(json)) FROM {base}", table.bind())  # noqa: S608 (names quoted or ours, values bound)
     spelled = _spelled(row[0] for row in every.fetchall())
     params = table.bind()
     cells = {name: _json_cell(keys) for name, keys in spelled.items()}
     allowed = Allowed(lambda name: cells.get(name.lower()), params).sql(rows)
-    keys = f"SELECT json_keys(json) AS keys, row_number() OVER () AS place FROM {base} WHERE {allowed}"  # noqa: S608
-    grouped = connection.execute(f"SELECT keys FROM ({keys}) GROUP BY keys ORDER BY min(place)", params)  # noqa: S608
+    keys = f"SELECT json_keys(json) AS keys, row_number() OVER () AS place FROM {base} WHERE {allowed}"  # noqa: S608 (names quoted or ours, values bound)
+    grouped = connection.execute(f"SELECT keys FROM ({keys}) GROUP BY keys ORDER BY min(place)", params)  # noqa: S608 (names quoted or ours, values bound)
     names: dict[str, str] = {}
     for row in grouped.fetchall():
         for key in row[0] or ():
@@ -265,7 +265,7 @@ def _json(connection: duckdb.DuckDBPyConnection, table: FileTable, delimiter: st
                 names.setdefault(key.lower(), key)
     if not names:
         # What an empty file has: one column, so that hidden rows and no rows look the same.
-        nothing = f"(SELECT json FROM {base} WHERE {FALSE})"  # noqa: S608
+        nothing = f"(SELECT json FROM {base} WHERE {FALSE})"  # noqa: S608 (names quoted or ours, values bound)
         return Shape(nothing, (("json", "JSON"),), {"json": Cell("json::VARCHAR", FALSE, FALSE, "json")})
     found = Shape(base, tuple((name, "VARCHAR") for name in names.values()), cells)
     return replace(found, columns=tuple(zip(names.values(), _json_types(connection, found, table, rows), strict=True)))
@@ -291,10 +291,10 @@ def _json_types(connection: duckdb.DuckDBPyConnection, found: Shape, table: File
     allowed = Allowed(found.cell, params).sql(rows)
     cells = [found.cells[name.lower()] for name, _ in found.columns]
     shown = [f"{c.text} AS t{i}, json_type({c.json}) AS k{i}" for i, c in enumerate(cells)]
-    source = f"(SELECT {', '.join(shown)} FROM {found.base} WHERE {allowed})"  # noqa: S608
+    source = f"(SELECT {', '.join(shown)} FROM {found.base} WHERE {allowed})"  # noqa: S608 (names quoted or ours, values bound)
     texts = text_types(connection, source, [f"t{i}" for i in range(len(cells))], params, JSON_WHOLE + JSON_TEXTS)
     listed = ", ".join(f"list(DISTINCT k{i}) FILTER (k{i} IS NOT NULL)" for i in range(len(cells)))
-    kinds = connection.execute(f"SELECT {listed} FROM {source}", params).fetchone() or ()  # noqa: S608
+    kinds = connection.execute(f"SELECT {listed} FROM {source}", params).fetchone() or ()  # noqa: S608 (names quoted or ours, values bound)
     return [_json_type(set(kind or ()), read) for kind, read in zip(kinds, texts, strict=True)]
 
 
@@ -342,6 +342,6 @@ def _drops(connection: duckdb.DuckDBPyConnection, found: Shape, table: FileTable
     known = Table("", table.name, tuple(Column(name, kind) for name, kind in found.columns))
     where = Where(lambda name: FileSide(c) if (c := known.column(name)) else None, mark="$")
     typed = where.sql(rows)
-    sql = f"SELECT count(*) FROM ({permitted}) WHERE NOT coalesce(({typed}), false)"  # noqa: S608
+    sql = f"SELECT count(*) FROM ({permitted}) WHERE NOT coalesce(({typed}), false)"  # noqa: S608 (names quoted or ours, values bound)
     row = connection.execute(sql, {**params, **where.params}).fetchone()
     return row is not None and row[0] > 0

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from core.source.spec import ConnectorSpec
     from core.wire import Wire
 
-SECRET = "secret:"  # noqa: S105
+SECRET = "secret:"  # noqa: S105 (a prefix, no password)
 BUILT_IN = Path(__file__).resolve().parent.parent / "connectors"
 
 

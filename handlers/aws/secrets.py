@@ -8,29 +8,18 @@ from typing import Any
 
 from core.errors import ConfigInvalid, Error
 from handlers.aws.errors import mapped
+from handlers.secrets import KeptSecrets
 
-SECRET_TTL_S = 60.0
 
-
-class AwsSecrets:
-    """``get`` keeps a value for 60 s; ``forget`` drops it, for who was refused with it: a rotation is picked up."""
+class AwsSecrets(KeptSecrets):
+    """``client()`` gives a client of Secrets Manager; ``prefix`` stands before each name."""
 
     def __init__(self, client: Callable[[], Any], prefix: str, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._client, self._prefix, self._monotonic = client, prefix, monotonic
-        self._kept: dict[str, tuple[float, str]] = {}
+        super().__init__(monotonic)
+        self._client, self._prefix = client, prefix
 
-    def get(self, name: str) -> str:
-        kept = self._kept.get(name)
-        now = self._monotonic()
-        if kept is None or now - kept[0] >= SECRET_TTL_S:
-            kept = self._kept[name] = (now, self._fetch(self._prefix + name))
-        return kept[1]
-
-    def forget(self, name: str) -> bool:
-        return self._kept.pop(name, None) is not None
-
-    def _fetch(self, full: str) -> str:
-        client = self._client()
+    def _fetch(self, name: str) -> str:
+        full, client = self._prefix + name, self._client()
 
         def meaning(code: str, _message: str) -> Error | None:
             return _missing(full) if code in ("ResourceNotFoundException", "InvalidRequestException") else None

@@ -10,8 +10,8 @@ from typing import Any
 from core.errors import ConfigInvalid, Error
 from handlers.azure.clients import NETWORK, Identity, parted, vault_name
 from handlers.azure.errors import mapped
+from handlers.secrets import KeptSecrets
 
-SECRET_TTL_S = 60.0
 PERMISSION = "Microsoft.KeyVault/vaults/secrets/getSecret/action (the role Key Vault Secrets User)"
 _EXAMPLE = "https://VAULT.vault.azure.net/secrets/omnisentinel-"
 _MAX_NAME = 127
@@ -25,29 +25,16 @@ def secret_client(vault: str, identity: Identity) -> Any:
     return SecretClient(vault, identity.credential(), verify_challenge_resource=not own, **NETWORK)
 
 
-class VaultSecrets:
-    """``get`` keeps a value for 60 s; ``forget`` drops it, for who was refused with it: a rotation is picked up.
-
-    ``prefix``: the URL of a secret, up to what stands before each name. ``clock``: seconds since the epoch.
-    """
+class VaultSecrets(KeptSecrets):
+    """``prefix``: the URL of a secret, up to what stands before each name. ``clock``: seconds since the epoch."""
 
     def __init__(
         self, identity: Identity, prefix: str, monotonic: Callable[[], float] = time.monotonic,
         clock: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
-        self._identity, self._prefix, self._monotonic, self._clock = identity, prefix, monotonic, clock
+        super().__init__(monotonic)
+        self._identity, self._prefix, self._clock = identity, prefix, clock
         self._client: Any = None
-        self._kept: dict[str, tuple[float, str]] = {}
-
-    def get(self, name: str) -> str:
-        kept = self._kept.get(name)
-        now = self._monotonic()
-        if kept is None or now - kept[0] >= SECRET_TTL_S:
-            kept = self._kept[name] = (now, self._fetch(name))
-        return kept[1]
-
-    def forget(self, name: str) -> bool:
-        return self._kept.pop(name, None) is not None
 
     def _fetch(self, name: str) -> str:
         vault, (kind, before) = parted(

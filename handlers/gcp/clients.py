@@ -76,7 +76,7 @@ class Clients:
             # Else the library asks for the bucket's metadata too, in a thread of its own that a function's freeze
             # stops half way, and for which the function would need storage.buckets.get.
             os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
-            from google.cloud import storage  # type: ignore[attr-defined]
+            from google.cloud import storage  # type: ignore[attr-defined] # a namespace package
 
             return storage.Client()
 
@@ -86,7 +86,7 @@ class Clients:
         url = self._settings.endpoint_url
         if not url:
             return client()
-        import grpc  # type: ignore[import-untyped]
+        import grpc  # type: ignore[import-untyped] # it has no types
 
         at = urlsplit(url)
         if at.scheme != "http" or not at.hostname or not at.port:

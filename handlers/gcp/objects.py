@@ -131,7 +131,7 @@ class GcpObjects:
 
 def _patient() -> Any:
     """The library's own idea of what may be tried again: its media calls raise other exceptions than the rest."""
-    from google.cloud.storage.retry import DEFAULT_RETRY  # type: ignore[import-untyped]
+    from google.cloud.storage.retry import DEFAULT_RETRY  # type: ignore[import-untyped] # it has no types
 
     return DEFAULT_RETRY.with_timeout(PATIENCE_S)
 

@@ -10,32 +10,19 @@ from typing import Any
 from core.errors import ConfigInvalid, Error, SourceError
 from handlers.gcp.errors import ATTEMPT_S, mapped, patient
 from handlers.gcp.names import fitting
+from handlers.secrets import KeptSecrets
 
-SECRET_TTL_S = 60.0
 PREFIX = r"projects/[^/]+/secrets/[\w-]*"
 _ACCESS = "secretmanager.versions.access"
 _LIST = "secretmanager.versions.list"
 
 
-class GcpSecrets:
-    """``get`` keeps a value for 60 s; ``forget`` drops it, for who was refused with it: a rotation is picked up.
-
-    ``client()`` gives a SecretManagerServiceClient. ``prefix``: ``projects/P/secrets/omnisentinel-``.
-    """
+class GcpSecrets(KeptSecrets):
+    """``client()`` gives a SecretManagerServiceClient. ``prefix``: ``projects/P/secrets/omnisentinel-``."""
 
     def __init__(self, client: Callable[[], Any], prefix: str, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._client, self._prefix, self._monotonic = client, prefix, monotonic
-        self._kept: dict[str, tuple[float, str]] = {}
-
-    def get(self, name: str) -> str:
-        kept = self._kept.get(name)
-        now = self._monotonic()
-        if kept is None or now - kept[0] >= SECRET_TTL_S:
-            kept = self._kept[name] = (now, self._fetch(name))
-        return kept[1]
-
-    def forget(self, name: str) -> bool:
-        return self._kept.pop(name, None) is not None
+        super().__init__(monotonic)
+        self._client, self._prefix = client, prefix
 
     def _fetch(self, name: str) -> str:
         fitting(PREFIX, self._prefix, "OMNI_SECRET_PREFIX", "projects/P/secrets/omnisentinel-")

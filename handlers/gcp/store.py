@@ -267,7 +267,7 @@ def _version(update_time: Any, nonce: str, expires_at: float | None) -> str:
 
 
 def _time(version: str) -> Any:
-    from google.protobuf.timestamp_pb2 import Timestamp  # type: ignore[import-untyped]
+    from google.protobuf.timestamp_pb2 import Timestamp  # type: ignore[import-untyped] # it has no types
 
     found = _VERSION.fullmatch(version)
     assert found is not None, "looked at by write"

@@ -72,7 +72,7 @@ def run_safely(command: Callable[[], int], as_json: bool) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return report(ResourceLimit(f"The answer cannot be written: {error.strerror}."), as_json)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)  # noqa: T201
+        print("interrupted", file=sys.stderr)  # noqa: T201 (a command says it)
         return 130
     except Exception as error:  # noqa: BLE001 the one place where a defect of ours becomes a clear sentence
         return _defect(error, as_json)
@@ -83,13 +83,13 @@ def report(error: Error, as_json: bool) -> int:
     from core.request import new_id
 
     if as_json:
-        print(json.dumps({"error": error.to_dict(new_id())}, ensure_ascii=False, default=str), file=sys.stderr)  # noqa: T201
+        print(json.dumps({"error": error.to_dict(new_id())}, ensure_ascii=False, default=str), file=sys.stderr)  # noqa: T201 (a command says it)
         return error.exit_code
     if isinstance(error, UsageError):
-        print(error.usage.rstrip(), file=sys.stderr)  # noqa: T201
-    print(f"error: {error.code}: {error.message}", file=sys.stderr)  # noqa: T201
+        print(error.usage.rstrip(), file=sys.stderr)  # noqa: T201 (a command says it)
+    print(f"error: {error.code}: {error.message}", file=sys.stderr)  # noqa: T201 (a command says it)
     if error.retry_after_ms is not None:
-        print(f"       try again in {error.retry_after_ms / 1000:.0f} s", file=sys.stderr)  # noqa: T201
+        print(f"       try again in {error.retry_after_ms / 1000:.0f} s", file=sys.stderr)  # noqa: T201 (a command says it)
     return error.exit_code
 
 
@@ -101,7 +101,7 @@ def _defect(error: Exception, as_json: bool) -> int:
     place = traceback.extract_tb(error.__traceback__)[-1]
     return report(
         Internal(
-            f"omni failed ({type(error).__name__} at {os.path.basename(place.filename)}:{place.lineno}). "  # noqa: PTH119
+            f"omni failed ({type(error).__name__} at {os.path.basename(place.filename)}:{place.lineno}). "  # noqa: PTH119 (pathlib costs a cold alert more)
             "That is our defect. Set OMNI_DEBUG=1 to see where."
         ),
         as_json,

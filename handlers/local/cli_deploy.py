@@ -43,8 +43,10 @@ def _forward(there: Deployment, options: argparse.Namespace) -> int:
 
 
 def _rollback(there: Deployment, options: argparse.Namespace) -> int:
+    from infra.deploy.steps import files, read
+
     manifest = there.previous()
-    _note(f"Going back to {', '.join(_files(manifest))}")
+    _note(f"Going back to {', '.join(files(read(manifest)))}")
     return _carry_out(there, manifest, options, back=True)
 
 
@@ -124,16 +126,16 @@ def _absent_secrets(there: Deployment, manifest: Path, outputs: dict[str, Any]) 
 
     They are made by hand, so that no value is ever in Terraform's state: a deployment without them is not yet done.
     """
-    import json
     import os
 
     from core.settings import Settings
     from handlers import clouds
+    from infra.deploy.steps import read
 
     env = {**os.environ, **{name: str(value) for name, value in (outputs.get("settings") or {}).items()}}
     absent: list[str] = []
     secrets: Any = None
-    for name in json.loads(manifest.read_text("utf-8"))["secrets"]:
+    for name in read(manifest)["secrets"]:
         try:
             if secrets is None:
                 settings = Settings.from_env(env)
@@ -185,11 +187,10 @@ def _status(there: Deployment, options: argparse.Namespace) -> int:
 
 def _calls_per_hour(options: argparse.Namespace, manifest: Path) -> dict[str, float | None]:
     """Calls that the alerts' queries make of each source, as their plans say. A source out of reach is left out."""
-    import json
-
     from infra.deploy.cost import HOURS, runs_a_month
+    from infra.deploy.steps import read
 
-    timers: dict[str, Any] = json.loads(manifest.read_text("utf-8"))["timers"]
+    timers: dict[str, Any] = read(manifest)["timers"]
     app = open_app(options)
     found: dict[str, float | None] = defaultdict(float)
     for name, rule in app.project.alerts.items():
@@ -216,13 +217,6 @@ def _show(found: Summary, options: argparse.Namespace) -> None:
         print_json(found.to_dict())
     else:
         say(text(found))
-
-
-def _files(manifest: Path) -> list[str]:
-    import json
-
-    told = json.loads(manifest.read_text("utf-8"))
-    return [told["code"]["file"], told["project"]["file"]]
 
 
 def _note(text: str) -> None:

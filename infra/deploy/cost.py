@@ -113,10 +113,5 @@ def monthly(cloud: str, *, alerts: int, runs: int, sweeps: int, secrets: int) ->
     return [line for line in lines if line.quantity > 0]
 
 
-def hourly(cloud: str, alerts: int) -> list[Line]:
-    """The lines of so many alerts that run every hour, with three secrets: what the documentation shows."""
-    return monthly(cloud, alerts=alerts, runs=alerts * HOURS, sweeps=60 * HOURS, secrets=3)
-
-
 def total(lines: Iterable[Line]) -> float:
     return sum(line.dollars for line in lines)

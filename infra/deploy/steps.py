@@ -62,7 +62,7 @@ class Deployment:
         Returns a manifest that no later build changes: its name says what is in it.
         """
         report = parts(self.cloud, self.root, self.out, **options)
-        return self._frozen(_read(report.manifest)), self._root_module()
+        return self._frozen(read(report.manifest)), self._root_module()
 
     def plan(
         self, manifest: Path, calls_per_hour: Mapping[str, float | None], canary: Mapping[str, Any] | None = None
@@ -77,7 +77,7 @@ class Deployment:
         if canary is not None and self.takes_canary:
             given["canary"] = json.dumps(canary)
         found = terraform.plan(self.plan_file, given)
-        return summary(found, _read(manifest), self.last(), calls_per_hour)
+        return summary(found, read(manifest), self.last(), calls_per_hour)
 
     @property
     def takes_canary(self) -> bool:
@@ -100,7 +100,7 @@ class Deployment:
 
     def history(self) -> list[tuple[str, dict[str, Any]]]:
         """(time, manifest) of every deployment from here, oldest first."""
-        return [(path.stem, _read(path)) for path in sorted((self.folder / "deployed").glob("*.json"))]
+        return [(path.stem, read(path)) for path in sorted((self.folder / "deployed").glob("*.json"))]
 
     def last(self) -> dict[str, Any] | None:
         kept = self.history()
@@ -112,11 +112,11 @@ class Deployment:
         Raises NotFound where there is none, and ConfigInvalid where its zips are not in ``out`` any more.
         """
         kept = [manifest for _, manifest in self.history()]
-        earlier = next((m for m in reversed(kept) if _files(m) != _files(kept[-1])), None)
+        earlier = next((m for m in reversed(kept) if files(m) != files(kept[-1])), None)
         if earlier is None:
             raise NotFound(f"There is no earlier deployment in {self.folder / 'deployed'} to go back to.")
         place = self.out / self.cloud
-        absent = [name for name in _files(earlier) if not (place / name).is_file()]
+        absent = [name for name in files(earlier) if not (place / name).is_file()]
         if absent:
             raise ConfigInvalid(
                 f"{', '.join(absent)} of the earlier deployment is not in {place}: check out the project and "
@@ -161,11 +161,13 @@ class Deployment:
         return True
 
 
-def _files(manifest: Mapping[str, Any]) -> tuple[str, str]:
+def files(manifest: Mapping[str, Any]) -> tuple[str, str]:
+    """Names of the code zip and the project zip."""
     return str(manifest["code"]["file"]), str(manifest["project"]["file"])
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
+    """A manifest. Raises ConfigInvalid for a file that is none."""
     try:
         found: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:

@@ -20,8 +20,9 @@ from handlers.aws.objects import S3Objects
 from handlers.aws.platform import AwsOwner
 from handlers.aws.queue import SqsQueue
 from handlers.aws.scheduler import AwsScheduler
-from handlers.aws.secrets import SECRET_TTL_S, AwsSecrets
+from handlers.aws.secrets import AwsSecrets
 from handlers.aws.store import DynamoStore
+from handlers.secrets import SECRET_TTL_S
 from tests.runtimes.ministack import client, create_table
 
 ACCOUNT = "000000000000"

@@ -32,11 +32,11 @@ def recorded() -> Iterator[set[str]]:
         found.update(actions(request))
         return send(self, request, **kwargs)
 
-    requests.Session.send = listening  # type: ignore[method-assign]
+    requests.Session.send = listening
     try:
         yield found
     finally:
-        requests.Session.send = send  # type: ignore[method-assign]
+        requests.Session.send = send
 
 
 def actions(request: requests.PreparedRequest) -> set[str]:

@@ -71,41 +71,41 @@ def _port(offered: ModuleType, name: str) -> Callable[..., object]:
 
 @pytest.fixture
 def store(offered: ModuleType, tmp_path: Path) -> Iterator[Store]:
-    with _port(offered, "store")(tmp_path) as made:  # type: ignore[attr-defined]
+    with _port(offered, "store")(tmp_path) as made:
         yield made
 
 
 @pytest.fixture
 def secrets(offered: ModuleType, tmp_path: Path) -> Iterator[tuple[Secrets, Callable[[str, str | None], None]]]:
-    with _port(offered, "secrets")(tmp_path) as made:  # type: ignore[attr-defined]
+    with _port(offered, "secrets")(tmp_path) as made:
         yield made
 
 
 @pytest.fixture
 def owner(offered: ModuleType, tmp_path: Path) -> Iterator[Owner]:
-    with _port(offered, "owner")(tmp_path) as made:  # type: ignore[attr-defined]
+    with _port(offered, "owner")(tmp_path) as made:
         yield made
 
 
 @pytest.fixture
 def objects(offered: ModuleType, tmp_path: Path) -> Iterator[Objects]:
-    with _port(offered, "objects")(tmp_path) as made:  # type: ignore[attr-defined]
+    with _port(offered, "objects")(tmp_path) as made:
         yield made
 
 
 @pytest.fixture
 def queue(offered: ModuleType, tmp_path: Path) -> Iterator[tuple[Queue, Callable[[], list[dict[str, Any]]]]]:
-    with _port(offered, "queue")(tmp_path) as made:  # type: ignore[attr-defined]
+    with _port(offered, "queue")(tmp_path) as made:
         yield made
 
 
 @pytest.fixture
 def schedulers(offered: ModuleType, tmp_path: Path) -> Iterator[tuple[Scheduler, Scheduler]]:
-    with _port(offered, "schedulers")(tmp_path) as made:  # type: ignore[attr-defined]
+    with _port(offered, "schedulers")(tmp_path) as made:
         yield made
 
 
 @pytest.fixture
 def keys(offered: ModuleType, tmp_path: Path) -> Iterator[tuple[Keys, Callable[[str], None]]]:
-    with _port(offered, "keys")(tmp_path) as made:  # type: ignore[attr-defined]
+    with _port(offered, "keys")(tmp_path) as made:
         yield made

@@ -18,8 +18,9 @@ from core.settings import Settings
 from handlers.azure.clients import Identity, vault_name
 from handlers.azure.platform import AzureOwner, platform, table_client
 from handlers.azure.queue import StorageQueue
-from handlers.azure.secrets import SECRET_TTL_S, VaultSecrets
+from handlers.azure.secrets import VaultSecrets
 from handlers.azure.store import TableStore
+from handlers.secrets import SECRET_TTL_S
 from tests.runtimes.azure_arm import GROUP
 from tests.runtimes.azure_cloud import AzureCloud, shared
 from tests.runtimes.azure_vault import Secret

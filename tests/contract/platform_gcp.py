@@ -20,7 +20,8 @@ from handlers.gcp.objects import GcpObjects
 from handlers.gcp.platform import GcpOwner
 from handlers.gcp.queue import GcpQueue
 from handlers.gcp.scheduler import GcpScheduler
-from handlers.gcp.secrets import SECRET_TTL_S, GcpSecrets
+from handlers.gcp.secrets import GcpSecrets
+from handlers.secrets import SECRET_TTL_S
 from tests.contract.gcp import AddressedStore, clients, environment, fakes, open_store, storage_fake, subscribed, unique
 from tests.runtimes import google_emulators
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def _keys(items: object) -> list[str]:
-    return [i.key for i in items]  # type: ignore[attr-defined]
+    return [i.key for i in items]
 
 
 def test_nothing_is_there_at_first(store: Store) -> None:
@@ -52,7 +52,7 @@ def test_what_was_written_is_read_back(store: Store) -> None:
 def test_partitions_are_apart(store: Store) -> None:
     store.write("p", [Put("k", {"in": "p"})])
     store.write("pp", [Put("k", {"in": "pp"})])
-    assert store.get("p", "k").body == {"in": "p"}  # type: ignore[union-attr]
+    assert store.get("p", "k").body == {"in": "p"}
     assert _keys(store.query("p")) == ["k"]
     assert store.get("q", "k") is None
 
@@ -70,7 +70,7 @@ def test_absent_means_absent(store: Store) -> None:
     store.write("p", [Put("k", {"n": 1}, expect=ABSENT)])
     with pytest.raises(StateConflict):
         store.write("p", [Put("k", {"n": 2}, expect=ABSENT)])
-    assert store.get("p", "k").body == {"n": 1}  # type: ignore[union-attr]
+    assert store.get("p", "k").body == {"n": 1}
 
 
 def test_a_version_is_good_once(store: Store) -> None:
@@ -79,7 +79,7 @@ def test_a_version_is_good_once(store: Store) -> None:
     for change in (Put("k", {"n": 3}, expect=first), Delete("k", expect=first)):
         with pytest.raises(StateConflict):
             store.write("p", [change])
-    assert store.get("p", "k").version == second  # type: ignore[union-attr]
+    assert store.get("p", "k").version == second
 
 
 def test_a_version_does_not_come_back_with_the_key(store: Store) -> None:
@@ -110,7 +110,7 @@ def test_versions_come_in_the_order_of_the_changes(store: Store) -> None:
     store.write("p", [Put("gone", {})])
     versions = list(store.write("p", [Put("b", {}), Delete("gone"), Put("a", {})]))
     assert versions[1] == ""
-    assert [store.get("p", "b").version, store.get("p", "a").version] == [versions[0], versions[2]]  # type: ignore[union-attr]
+    assert [store.get("p", "b").version, store.get("p", "a").version] == [versions[0], versions[2]]
 
 
 BROKEN = [Put("guard", {}, expect="stale"), Put("there", {}, expect=ABSENT), Delete("guard", expect="stale")]
@@ -125,9 +125,9 @@ def test_all_or_nothing(store: Store, guard: Put | Delete) -> None:
         with pytest.raises(StateConflict):
             store.write("p", order)
     assert store.get("p", "new") is None
-    assert store.get("p", "old").body == {"n": 1}  # type: ignore[union-attr]
+    assert store.get("p", "old").body == {"n": 1}
     assert store.get("p", "victim") is not None
-    assert store.get("p", "guard").version == kept  # type: ignore[union-attr]
+    assert store.get("p", "guard").version == kept
 
 
 def test_a_hundred_changes_at_once(store: Store) -> None:
@@ -141,7 +141,7 @@ def test_a_hundred_changes_at_once(store: Store) -> None:
 def test_a_large_body(store: Store) -> None:
     body = {"text": "ä" * 100_000, "more": "x" * 100_000}
     store.write("p", [Put("k", body)])
-    assert store.get("p", "k").body == body  # type: ignore[union-attr]
+    assert store.get("p", "k").body == body
 
 
 def test_long_and_strange_names(store: Store) -> None:
@@ -149,7 +149,7 @@ def test_long_and_strange_names(store: Store) -> None:
     for name in names:
         store.write(name, [Put(name, {"name": name})])
     for name in names:
-        assert store.get(name, name).body == {"name": name}  # type: ignore[union-attr]
+        assert store.get(name, name).body == {"name": name}
         assert _keys(store.query(name)) == [name]
 
 
@@ -207,7 +207,7 @@ def test_expired_items_are_not_there(store: Store) -> None:
     assert store.get("p", "past") is None
     assert _keys(store.query("p")) == ["future", "never"]
     assert _keys(store.query("p", descending=True, limit=5)) == ["never", "future"]
-    assert store.get("p", "future").expires_at == pytest.approx(now + 3600, abs=1)  # type: ignore[union-attr]
+    assert store.get("p", "future").expires_at == pytest.approx(now + 3600, abs=1)
 
 
 def test_expired_items_do_not_use_up_a_limit(store: Store) -> None:
@@ -222,13 +222,13 @@ def test_an_expired_item_is_absent_to_a_write(store: Store) -> None:
         with pytest.raises(StateConflict):
             store.write("p", [change])
     store.write("p", [Put("k", {"n": 3}, expect=ABSENT)])
-    assert store.get("p", "k").body == {"n": 3}  # type: ignore[union-attr]
+    assert store.get("p", "k").body == {"n": 3}
 
 
 def test_a_put_takes_an_expiry_away(store: Store) -> None:
     store.write("p", [Put("k", {}, expires_at=time.time() - 5)])
     store.write("p", [Put("k", {})])
-    assert store.get("p", "k").expires_at is None  # type: ignore[union-attr]
+    assert store.get("p", "k").expires_at is None
 
 
 def test_threads_share_a_store(store: Store, offered: ModuleType) -> None:
@@ -249,7 +249,7 @@ def test_threads_share_a_store(store: Store, offered: ModuleType) -> None:
     for t in running:
         t.join()
     assert failures == []
-    assert store.get("p", "k").body == {"n": threads * rounds}  # type: ignore[union-attr]
+    assert store.get("p", "k").body == {"n": threads * rounds}
 
 
 def test_of_many_who_create_one_wins(store: Store) -> None:
@@ -270,7 +270,7 @@ def test_of_many_who_create_one_wins(store: Store) -> None:
     for t in running:
         t.join()
     assert len(won) == 1
-    assert store.get("p", "k").body == {"by": won[0]}  # type: ignore[union-attr]
+    assert store.get("p", "k").body == {"by": won[0]}
     assert _keys(store.query("p", "own", "own~")) == [f"own{won[0]}"]
 
 
@@ -309,7 +309,7 @@ def test_processes_share_a_store(store: Store, offered: ModuleType) -> None:
         for p in running:
             p.kill()
             p.communicate()
-    assert store.get("p", "k").body == {"n": processes * rounds}  # type: ignore[union-attr]
+    assert store.get("p", "k").body == {"n": processes * rounds}
 
 
 def add_one(store: Store) -> None:

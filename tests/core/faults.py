@@ -128,7 +128,7 @@ class FaultServer:
                 except (BrokenPipeError, ConnectionResetError):
                     self.close_connection = True
 
-            do_GET = do_POST = handle_any  # noqa: N815
+            do_GET = do_POST = handle_any  # noqa: N815 (http.server names it)
 
             def log_message(self, *args: object) -> None:
                 pass

@@ -87,7 +87,7 @@ def over_http(app: FakeApp, body: Any, *, method: str = "POST", **more: Any) -> 
 def test_a_sweep_that_failed_for_an_alert_is_no_success() -> None:
     app = FakeApp()
     failed = {"alert": "revenue", "code": "SOURCE_TIMEOUT", "message": "Late."}
-    app.sweep = lambda: {"drained": 2, "delivered": 1, "owed": 1, "missed": [], "ran": [], "errors": [failed]}  # type: ignore[method-assign]
+    app.sweep = lambda: {"drained": 2, "delivered": 1, "owed": 1, "missed": [], "ran": [], "errors": [failed]}
     with pytest.raises(SourceError, match="failed for 1 alert: revenue: SOURCE_TIMEOUT: Late") as caught:
         carry_out(lambda: app, Order(None))
     assert (caught.value.details["delivered"], caught.value.details["errors"]) == (1, [failed])
@@ -98,8 +98,8 @@ def test_a_message_that_was_given_up_is_in_the_log(caplog: pytest.LogCaptureFixt
     error = {"code": "SOURCE_ERROR", "message": "Channel 'hook' answered HTTP 410."}
     dead = {"alert": "revenue", "channel": "hook", "kind": "firing", "attempts": 3, "error": error}
     app = FakeApp()
-    app.sweep = lambda: {"errors": [], "dead": 1, "given_up": [dead]}  # type: ignore[method-assign]
-    app.watch = lambda *_, **__: {"dead": 1, "given_up": [dead]}  # type: ignore[method-assign]
+    app.sweep = lambda: {"errors": [], "dead": 1, "given_up": [dead]}
+    app.watch = lambda *_, **__: {"dead": 1, "given_up": [dead]}
     for told in (Order(None), Order("revenue", NINE)):
         caplog.clear()
         assert carry_out(lambda: app, told)["dead"] == 1

@@ -238,7 +238,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(status, headers, body)
 
-    do_POST = do_GET  # noqa: N815
+    do_POST = do_GET  # noqa: N815 (http.server names it)
 
     def _send(self, status: int, headers: dict[str, str], body: bytes) -> None:
         if body and "gzip" in self.headers.get("Accept-Encoding", ""):

@@ -77,7 +77,7 @@ def test_it_has_a_text_and_an_html_part(inbox: Inbox) -> None:
     mail(inbox, event)
     (got,) = inbox.mails
     assert got.get_content_type() == "multipart/alternative"
-    text, html = (p.get_content() for p in got.iter_parts())  # type: ignore[attr-defined]
+    text, html = (p.get_content() for p in got.iter_parts())
     for shown in (text, html):
         for part in (
             "revenue",
@@ -99,7 +99,7 @@ def test_it_has_a_text_and_an_html_part(inbox: Inbox) -> None:
 @pytest.mark.parametrize("runbook", ["javascript:alert(1)", "ask ann"])
 def test_only_web_addresses_become_links(inbox: Inbox, runbook: str) -> None:
     mail(inbox, firing("oncall", runbook=runbook))
-    html = list(inbox.mails[0].iter_parts())[1].get_content()  # type: ignore[attr-defined]
+    html = list(inbox.mails[0].iter_parts())[1].get_content()
     assert "href" not in html
     assert runbook in html
 
@@ -154,7 +154,7 @@ def test_a_subject_of_the_channels_own(inbox: Inbox) -> None:
     (got,) = inbox.mails
     assert got["Subject"] == "Größe revenue ALERT Bcc: eve@example.com k=ü Bcc: eve@example.com {alert.slot}"
     assert got["Bcc"] is None
-    assert "<title>Größe revenue ALERT" in got.get_payload(1).get_content()  # type: ignore[union-attr]
+    assert "<title>Größe revenue ALERT" in got.get_payload(1).get_content()
 
 
 def test_a_subject_as_sqlsentinel_files_have_it(inbox: Inbox) -> None:
@@ -168,7 +168,7 @@ def test_a_broken_query_says_what_to_do_in_both_parts(inbox: Inbox) -> None:
     mail(inbox, events("oncall", place="alerts/revenue.yaml:1")["error"])
     (got,) = inbox.mails
     assert got["Subject"] == "[BROKEN] revenue: SOURCE_TIMEOUT"
-    for part in got.iter_parts():  # type: ignore[attr-defined]
+    for part in got.iter_parts():
         text = part.get_content()
         for shown in ("nothing watches it: shop did not answer within 5 s", "Look whether the source is up", "rq"):
             assert shown in text

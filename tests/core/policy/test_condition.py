@@ -35,13 +35,13 @@ ROWS: list[tuple[Any, ...]] = [
 VALUES: list[Any] = [1, 1.5, "1", "a", "A", "", "x'y", True, False, "2026-01-01", "no date", -0.5, 10**20, "a'b"]
 OPS = ["=", "!=", "<", "<=", ">", ">=", "contains", "starts with", "ends with"]
 CONDITIONS: list[Condition] = [
-    *(Compare(c.name, op, v) for c, op, v in itertools.product(COLUMNS, OPS, VALUES)),  # type: ignore[arg-type]
+    *(Compare(c.name, op, v) for c, op, v in itertools.product(COLUMNS, OPS, VALUES)),
     *(
         Compare(c.name, op, v)
         for c in COLUMNS
         for op in ("in", "not in")
         for v in ((), (1, 2), ("a", 1), ("x",), (True,))
-    ),  # type: ignore[arg-type]
+    ),
     AllOf(),
     AnyOf(),
     AllOf((Compare("i", ">", 0), AnyOf((Compare("s", "=", "a"), Compare("b", "=", True))))),

@@ -110,7 +110,7 @@ def test_a_filter_brings_its_columns() -> None:
 def test_a_source_is_never_asked_for_what_is_hidden(rows: object, kept: tuple[str, ...]) -> None:
     """Else "not found" and "found, but filtered" would differ."""
     narrow = Compare("team", "in", ("a", "b"))
-    scan = gate.permit([planned(Decision(rows), narrow)], ANN).scans[0].scan  # type: ignore[arg-type]
+    scan = gate.permit([planned(Decision(rows), narrow)], ANN).scans[0].scan
     assert scan.narrow[0].value == kept
 
 

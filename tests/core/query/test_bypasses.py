@@ -248,7 +248,7 @@ def test_what_a_policy_excludes_has_to_be_understood() -> None:
     table = Table("s", "t", (Column("b", "BOOLEAN"), Column("d", "DATE"), Column("i", "BIGINT"), Column("j", "JSON")))
     for column, value in (("b", 1), ("b", "true"), ("d", "2026-01-01T00:00:00+02:00x"), ("i", "abc")):
         for op in ("!=", "not in"):
-            tree = condition.tree(Compare(column, op, (value,) if op == "not in" else value), table)  # type: ignore[arg-type]
+            tree = condition.tree(Compare(column, op, (value,) if op == "not in" else value), table)
             assert tree.sql(dialect="duckdb") == "FALSE"
     sql = condition.tree(Compare("j", "not in", ("a",)), table).sql(dialect="duckdb")
     assert duckdb.sql(f"SELECT j FROM (SELECT unnest(['5', '[1]', '\"a\"'])::JSON AS j) WHERE {sql}").fetchall() == [

@@ -136,7 +136,7 @@ def permitted(source: FilesSource, name: str, where: Condition) -> tuple[dict[st
         connection.register("t", stream)
         got = connection.execute("SELECT * FROM t").fetchall()
         kinds = [str(row[1]) for row in connection.execute("DESCRIBE t").fetchall()]
-    stream.close()  # type: ignore[attr-defined]
+    stream.close()
     assert [{"TIMESTAMP WITH TIME ZONE": "TIMESTAMPTZ"}.get(k, k) for k in kinds] == [c.type for c in found.columns]
     return {c.name: c.type for c in found.columns}, got
 
@@ -232,7 +232,7 @@ def test_a_file_that_changes_what_is_permitted(tmp_path: Path) -> None:
     assert found is not None
     asked = Scan("t", found, ("id",))
     write(tmp_path / "a.csv", "id,team\n1,a\nhidden,b\n")
-    source.open_filtered(asked, TEAM_A, fetching()).close()  # type: ignore[attr-defined]
+    source.open_filtered(asked, TEAM_A, fetching()).close()
     write(tmp_path / "a.csv", "id,team\nnow text,a\n2,b\n")
     with pytest.raises(SourceError, match="has changed"):
         source.open_filtered(asked, TEAM_A, fetching())

@@ -130,7 +130,7 @@ def test_predicates_become_parameters(tmp_path: Path) -> None:
             ("seen", ">=", "soon"): "",
         }
         for (column, op, value), expected in sent.items():
-            rows(source, "things", "id", narrow=(HERE, Compare(column, op, value)))  # type: ignore[arg-type]
+            rows(source, "things", "id", narrow=(HERE, Compare(column, op, value)))
             assert api.requests[-1].partition("?")[2] == expected, (column, op, value)
 
 

@@ -107,8 +107,8 @@ def test_conditions_mean_in_the_database_what_they_mean_in_the_sieve(source: Sql
         for column in found.columns:
             if column.type == "BLOB":
                 continue
-            tests: list[Condition] = [Compare(column.name, op, v) for op, v in itertools.product(OPS, VALUES)]  # type: ignore[arg-type]
-            tests += [Compare(column.name, op, v) for op in ("in", "not in") for v in ((), (None,), VALUES[:9], VALUES)]  # type: ignore[arg-type]
+            tests: list[Condition] = [Compare(column.name, op, v) for op, v in itertools.product(OPS, VALUES)]
+            tests += [Compare(column.name, op, v) for op in ("in", "not in") for v in ((), (None,), VALUES[:9], VALUES)]
             for test in tests:
                 sql = condition.tree(test, found).sql(dialect="duckdb")
                 expected = sorted(r[0] for r in connection.execute(f"SELECT id FROM t WHERE {sql}").fetchall())
@@ -265,7 +265,7 @@ def test_a_changed_column_is_an_error_not_other_values(source: SqliteSource, fil
         connection.executescript("DROP TABLE many; CREATE TABLE many (id INTEGER, n TEXT);")
     connection.close()
     with pytest.raises(SourceError, match="has changed"):
-        list(source.open_filtered(old, EVERY_ROW, fetching()))  # type: ignore[call-overload]
+        list(source.open_filtered(old, EVERY_ROW, fetching()))
 
 
 def test_what_is_no_longer_there_says_that_the_catalog_is_old(source: SqliteSource, file: Path) -> None:
@@ -278,7 +278,7 @@ def test_what_is_no_longer_there_says_that_the_catalog_is_old(source: SqliteSour
             source.run(Fragment("shop", sql), fetching())
         assert caught.value.details["catalog_changed"] is True
     with pytest.raises(SourceError, match="has changed") as caught:
-        list(source.open(old, fetching()))  # type: ignore[call-overload]
+        list(source.open(old, fetching()))
     assert caught.value.details["catalog_changed"] is True
     with pytest.raises(SourceError, match="no such function") as caught:
         source.run(Fragment("shop", "SELECT nothing_of_this_name(id) FROM many"), fetching())

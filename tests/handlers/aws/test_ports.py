@@ -85,7 +85,7 @@ def test_every_code_becomes_an_error_of_ours(permission: str, code: str, expecte
 
 def test_no_answer_in_time_is_a_timeout() -> None:
     silent = Refusing("x")
-    silent.error = ConnectTimeoutError(endpoint_url="x")  # type: ignore[assignment]
+    silent.error = ConnectTimeoutError(endpoint_url="x")
     for act in acts(silent).values():
         with pytest.raises(SourceTimeout):
             act()

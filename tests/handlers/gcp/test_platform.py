@@ -60,10 +60,10 @@ def use(made: Platform, method: str) -> Any:
     assert made.scheduler is not None
     calls = {
         "AccessSecretVersion": lambda: made.secrets.get("key"),
-        "Encrypt": lambda: made.keys.wrap("t", b"k" * 32, {}),  # type: ignore[union-attr]
-        "UpdateJob": lambda: made.scheduler.upsert(JOB),  # type: ignore[union-attr]
-        "DeleteJob": lambda: made.scheduler.delete("a"),  # type: ignore[union-attr]
-        "ListJobs": lambda: made.scheduler.list(),  # type: ignore[union-attr]
+        "Encrypt": lambda: made.keys.wrap("t", b"k" * 32, {}),
+        "UpdateJob": lambda: made.scheduler.upsert(JOB),
+        "DeleteJob": lambda: made.scheduler.delete("a"),
+        "ListJobs": lambda: made.scheduler.list(),
     }
     return calls[method]()
 
@@ -104,10 +104,10 @@ def test_what_is_away_for_a_moment_or_throttles_is_tried_again(
 ) -> None:
     monkeypatch.setattr(errors, "PATIENCE_S", 1.0)
     made = ports(fakes.url)
-    made.scheduler.upsert(JOB)  # type: ignore[union-attr]
+    made.scheduler.upsert(JOB)
     fakes.refuse[method] = [Refuse(Code.UNAVAILABLE)]
     use(made, method)
-    made.secrets.forget("key")  # type: ignore[attr-defined]
+    made.secrets.forget("key")
     fakes.refuse[method] = [Refuse(Code.RESOURCE_EXHAUSTED)] * 50
     with pytest.raises((RateLimitExhausted, SourceTimeout)):
         use(made, method)
@@ -120,9 +120,9 @@ def test_nobody_there(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises((SourceError, SourceTimeout), match="Secret Manager"):
         made.secrets.get("key")
     with environment("PUBSUB_EMULATOR_HOST", address), pytest.raises((SourceError, SourceTimeout), match="Pub/Sub"):
-        made.queue.send({})  # type: ignore[union-attr]
+        made.queue.send({})
     with environment("STORAGE_EMULATOR_HOST", f"http://{address}"), pytest.raises((SourceError, SourceTimeout)):
-        made.objects.get("a")  # type: ignore[union-attr]
+        made.objects.get("a")
     with (
         environment("FIRESTORE_EMULATOR_HOST", address),
         pytest.raises((SourceError, SourceTimeout), match="Firestore"),
@@ -261,9 +261,9 @@ def test_what_kms_answers_is_checked(fakes: GoogleFakes) -> None:
         keys.unwrap("t", wrapped, {})
     fakes.damage = False
     with pytest.raises(ConfigInvalid, match="OMNI_KEY"):
-        ports(fakes.url, key=KEY + "-nope").keys.wrap("t", b"k" * 32, {})  # type: ignore[union-attr]
+        ports(fakes.url, key=KEY + "-nope").keys.wrap("t", b"k" * 32, {})
     with pytest.raises(ConfigInvalid, match="a/b"):
-        ports(fakes.url, key=KEY + "-{tenant}").keys.wrap("a/b", b"k" * 32, {})  # type: ignore[union-attr]
+        ports(fakes.url, key=KEY + "-{tenant}").keys.wrap("a/b", b"k" * 32, {})
 
 
 def test_a_job_is_what_cloud_scheduler_needs(fakes: GoogleFakes) -> None:
@@ -300,7 +300,7 @@ def test_a_description_fits_whatever_the_schedule_is() -> None:
 
 def test_a_location_that_is_not_there(fakes: GoogleFakes) -> None:
     with pytest.raises(ConfigInvalid, match="OMNI_SCHEDULE_GROUP"):
-        ports(fakes.url, schedule_group="projects/p/locations/nowhere").scheduler.upsert(JOB)  # type: ignore[union-attr]
+        ports(fakes.url, schedule_group="projects/p/locations/nowhere").scheduler.upsert(JOB)
 
 
 def test_plain_names_of_objects_are_their_own() -> None:

@@ -116,7 +116,7 @@ def test_a_write_whose_answer_was_lost_is_known_as_our_own(
     assert found.version == version
     faulty.faults = [(api.ServiceUnavailable("lost"), True)]
     (second, _) = store.write("p", [Put("k", {"n": 2}, expect=version), Delete("other")])
-    assert store.get("p", "k").version == second  # type: ignore[union-attr]
+    assert store.get("p", "k").version == second
 
 
 def test_a_lost_delete_is_not_guessed_at(store: FirestoreStore, faulty: Faulty) -> None:

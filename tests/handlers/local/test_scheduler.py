@@ -104,7 +104,7 @@ def test_a_message_that_was_given_up_is_in_the_log(caplog: pytest.LogCaptureFixt
     error = {"code": "SOURCE_ERROR", "message": "Channel 'hook' answered HTTP 410."}
     dead = {"alert": "revenue", "channel": "hook", "kind": "firing", "attempts": 3, "error": error}
     app = RecordingApp()
-    app.sweep = lambda: {"errors": [], "dead": 1, "given_up": [dead]}  # type: ignore[method-assign]
+    app.sweep = lambda: {"errors": [], "dead": 1, "given_up": [dead]}
     Scheduler(app, [])._do("\0sweep", None)
     assert [(r.levelname, "given up after 3 attempts" in r.message) for r in caplog.records] == [("ERROR", True)]
 

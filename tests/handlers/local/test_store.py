@@ -116,7 +116,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
         db.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(SourceError, match="disk is full"):
         store.write("p", [Put("k", {"n": 2}), Put("big", {"text": "x" * 100_000})])
-    assert store.get("p", "k").body == {"n": 1}  # type: ignore[union-attr]
+    assert store.get("p", "k").body == {"n": 1}
     assert store.get("p", "big") is None
     with store._open() as db:
         db.execute("PRAGMA max_page_count = 1000000")
@@ -143,7 +143,7 @@ def test_a_body_too_large_for_every_cloud_is_refused_here_too(tmp_path: Path) ->
         store.write("p", [Put("k", {"text": "x" * 350_000})])
     with pytest.raises(ValueError, match="JSON"):
         store.write("p", [Put("k", {"n": float("nan")})])
-    assert store.get("p", "k").body == {"n": 1}  # type: ignore[union-attr]
+    assert store.get("p", "k").body == {"n": 1}
 
 
 def test_expired_items_leave_the_file(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The answers to terraform's calls. terraform itself does all the schema's work; what is left is plan and apply."""
 
+# ruff: noqa: N802 (the methods are named by Terraform's protocol)
 from __future__ import annotations
 
 import json
@@ -27,12 +28,12 @@ class Provider:
         self._schema: Any = None
         self.source = pack.source
 
-    def GetSchema(self, _: Any) -> Any:  # noqa: N802 (the protocol's names, here and below)
+    def GetSchema(self, _: Any) -> Any:
         if self._schema is None:
             self._schema = response(self._pack)
         return self._schema
 
-    def GetMetadata(self, _: Any) -> Any:  # noqa: N802
+    def GetMetadata(self, _: Any) -> Any:
         made = pb.GetMetadata.Response()
         made.server_capabilities.get_provider_schema_optional = True
         for kind in self._pack.schemas[RESOURCES]:
@@ -41,31 +42,31 @@ class Provider:
             made.data_sources.add(type_name=kind)
         return made
 
-    def PrepareProviderConfig(self, asked: Any) -> Any:  # noqa: N802
+    def PrepareProviderConfig(self, asked: Any) -> Any:
         return pb.PrepareProviderConfig.Response(prepared_config=asked.config)
 
-    def Configure(self, asked: Any) -> Any:  # noqa: N802
+    def Configure(self, asked: Any) -> Any:
         self._config = decode(asked.config) or {}
         endpoint = os.environ.get("OMNI_STUB_ENDPOINT")
         if endpoint and self._pack.name == "aws":
             self._emulator = Emulator(endpoint, self._region())
         return pb.Configure.Response()
 
-    def ValidateResourceTypeConfig(self, asked: Any) -> Any:  # noqa: N802
+    def ValidateResourceTypeConfig(self, asked: Any) -> Any:
         return pb.ValidateResourceTypeConfig.Response(diagnostics=self._judged(RESOURCES, asked))
 
-    def ValidateDataSourceConfig(self, asked: Any) -> Any:  # noqa: N802
+    def ValidateDataSourceConfig(self, asked: Any) -> Any:
         return pb.ValidateDataSourceConfig.Response(diagnostics=self._judged(DATA, asked))
 
-    def UpgradeResourceState(self, asked: Any) -> Any:  # noqa: N802
+    def UpgradeResourceState(self, asked: Any) -> Any:
         values = json.loads(asked.raw_state.json) if asked.raw_state.json else {}
         upgraded = conform(self._pack.block(RESOURCES, asked.type_name), values)
         return pb.UpgradeResourceState.Response(upgraded_state=encode(upgraded))
 
-    def ReadResource(self, asked: Any) -> Any:  # noqa: N802
+    def ReadResource(self, asked: Any) -> Any:
         return pb.ReadResource.Response(new_state=asked.current_state, private=asked.private)
 
-    def PlanResourceChange(self, asked: Any) -> Any:  # noqa: N802
+    def PlanResourceChange(self, asked: Any) -> Any:
         made = pb.PlanResourceChange.Response(planned_private=asked.prior_private, legacy_type_system=True)
         prior, proposed, config = (decode(v) for v in (asked.prior_state, asked.proposed_new_state, asked.config))
         if proposed is None:
@@ -81,7 +82,7 @@ class Provider:
         made.planned_state.CopyFrom(encode(planned))
         return made
 
-    def ApplyResourceChange(self, asked: Any) -> Any:  # noqa: N802
+    def ApplyResourceChange(self, asked: Any) -> Any:
         planned = decode(asked.planned_state)
         made = pb.ApplyResourceChange.Response(private=asked.planned_private, legacy_type_system=True)
         block = self._pack.block(RESOURCES, asked.type_name)
@@ -106,13 +107,13 @@ class Provider:
             }
         return fill(block, planned, about(kind, planned, self._region()))
 
-    def ImportResourceState(self, asked: Any) -> Any:  # noqa: N802
+    def ImportResourceState(self, asked: Any) -> Any:
         made = pb.ImportResourceState.Response()
         state = conform(self._pack.block(RESOURCES, asked.type_name), {"id": asked.id})
         made.imported_resources.add(type_name=asked.type_name, state=encode(state))
         return made
 
-    def ReadDataSource(self, asked: Any) -> Any:  # noqa: N802
+    def ReadDataSource(self, asked: Any) -> Any:
         made, config = pb.ReadDataSource.Response(), decode(asked.config)
         block = self._pack.block(DATA, asked.type_name)
         try:
@@ -129,10 +130,10 @@ class Provider:
         made.state.CopyFrom(encode(fill(block, values, about(asked.type_name, config, self._region()))))
         return made
 
-    def GetFunctions(self, _: Any) -> Any:  # noqa: N802
+    def GetFunctions(self, _: Any) -> Any:
         return pb.GetFunctions.Response()
 
-    def Stop(self, _: Any) -> Any:  # noqa: N802
+    def Stop(self, _: Any) -> Any:
         return pb.Stop.Response()
 
     def _judged(self, section: str, asked: Any) -> list[Any]:
