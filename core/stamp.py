@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 _HERE = Path(__file__).parent
@@ -10,6 +12,10 @@ _HERE = Path(__file__).parent
 
 @cache
 def stamp(*names: str) -> str:
-    """Size and time of the named files of core. Changes with every edit and every installed version."""
-    parts = [(_HERE / name).stat() for name in names]
-    return "-".join(f"{p.st_mtime_ns:x}.{p.st_size:x}" for p in parts)
+    """Of what the named files of core say, and of the parser's version. A bundle's files all have the same time."""
+    parser = find_spec("sqlglot")
+    version = Path(str(parser.origin)).with_name("_version.py") if parser is not None and parser.origin else None
+    total = hashlib.sha256()
+    for place in (*(_HERE / name for name in names), *((version,) if version is not None else ())):
+        total.update(place.read_bytes())
+    return total.hexdigest()[:32]

@@ -13,8 +13,7 @@ from typing import Protocol
 from core.deadline import Deadline
 from core.errors import EntitlementDenied, SqlRejected
 from core.model import EVERY_ROW, AllOf, AnyOf, Column, Compare, Condition, Principal, Scalar, Scan, Table
-from core.policy.grants import Decision, Mask, TablePolicy, decide
-from core.policy.mask import masked_type
+from core.policy.grants import Decision, Mask, TablePolicy, decide, masked_type
 from core.source.literal import coerce
 
 

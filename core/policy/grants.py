@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
-from core.model import EVERY_ROW, AllOf, AnyOf, Compare, Comparison, Condition, Principal, Scalar
+from core.model import EVERY_ROW, AllOf, AnyOf, Column, Compare, Comparison, Condition, Principal, Scalar
 
 MaskKind = Literal["null", "hash", "redact", "last4", "year", "bucket", "deny"]
 _STRENGTH: dict[MaskKind, int] = {"bucket": 1, "year": 2, "last4": 3, "hash": 4, "redact": 5, "null": 6, "deny": 7}
@@ -25,6 +25,15 @@ class Mask:
 
     kind: MaskKind
     width: float = 0.0
+
+
+def masked_type(column: Column, mask: Mask) -> str:
+    """The column's type as the asker sees it."""
+    if mask.kind in ("hash", "redact", "last4"):
+        return "VARCHAR"
+    if mask.kind == "bucket":
+        return "DOUBLE"
+    return column.type
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,15 +11,6 @@ from core.policy.grants import Mask
 _MOMENTS = ("DATE", "TIMESTAMP", "TIMESTAMPTZ", "TIMESTAMP WITH TIME ZONE")
 
 
-def masked_type(column: Column, mask: Mask) -> str:
-    """The column's type as the asker sees it."""
-    if mask.kind in ("hash", "redact", "last4"):
-        return "VARCHAR"
-    if mask.kind == "bucket":
-        return "DOUBLE"
-    return column.type
-
-
 def expression(column: Column, mask: Mask, salt: str) -> exp.Expr:
     """The masked value of ``column``. NULL stays NULL; no value can make it fail.
 

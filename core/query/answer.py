@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING, Any, cast
 from core.deadline import Deadline
 from core.errors import Error, SourceError
 from core.model import Answer, Ask, Progress
+from core.query import asked
 from core.query.prepared import PlanCache, Prepared, key_of
 from core.settings import Settings
 from core.source.base import Fetching, Fragment, Ledger, SqlSource
 
 if TYPE_CHECKING:
-    from core.policy.gate import Permit, PermittedScan, View
+    from core.policy.gate import PermittedScan, View, Visible
     from core.query.engine import Session
     from core.query.fetch import Streams
+    from core.query.kept import EngineWork, KeptPlan
     from core.query.plan import Plan
     from core.query.sieve import Sieve
     from core.source.catalog import Catalog
@@ -76,18 +78,23 @@ class Answering:
 
     def _run(self) -> Answer:
         key = key_of(self._ask, self._digest)
-        kept = self._kept(key) if self._settings.pushdown else None
-        if kept is None:
+        kept = self._plans.get(key) if self._settings.pushdown else None
+        if kept is not None and not isinstance(kept, Prepared):
+            work = self._still(kept)
+            if work is not None:
+                return self._from_engine(work)
+            kept = None
+        if kept is None or self._schema_version(kept.source) != kept.schema:
             planned, _ = self._planned()
             if not isinstance(planned, Prepared):
-                return self._from_engine(planned)
+                return self._from_engine(self._keep_plan(key, planned))
             kept = self._keep(key, planned)
         try:
             return self._from_database(kept)
         except _OverflowError:
             # SQLite's integers end at 64 bits, or turn into floats there; the engine's do not.
             scans, _ = self._planned(fragments=False)
-            return self._from_engine(cast("Plan", scans))
+            return self._from_engine(self._work(cast("Plan", scans)))
 
     def _keep(self, key: str, planned: Prepared) -> Prepared:
         version = self._schema_version(planned.source)
@@ -95,6 +102,16 @@ class Answering:
             planned = replace(planned, schema=version)
             self._plans.put(key, planned, self._ask.now)
         return planned
+
+    def _keep_plan(self, key: str, planned: Plan) -> EngineWork:
+        from core.query.kept import keep
+
+        work = self._work(planned)
+        kept = keep(planned, work, self._texts()) if self._settings.pushdown else None
+        if kept is None:
+            return work
+        self._plans.put(key, kept, self._ask.now)
+        return replace(work, sifts=kept.sifts)
 
     def facts(self) -> dict[str, Any]:
         """Tables, masks and cost so far; no row."""
@@ -108,10 +125,30 @@ class Answering:
 
     # ── deciding ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _kept(self, key: str) -> Prepared | None:
-        """The plan of an earlier ask, where the schema it was made for is still the schema."""
-        kept = self._plans.get(key)
-        return kept if kept is not None and self._schema_version(kept.source) == kept.schema else None
+    def _still(self, kept: KeptPlan) -> EngineWork | None:
+        """The work of an earlier plan, judged anew, or None where what it rests on is another by now."""
+        found = kept.visible(self._view(self._deadline))
+        if found is None:
+            return None
+        self._reads(found)
+        try:
+            return kept.work(found, self._ask.principal, self._texts())
+        except OverflowError:
+            return None
+
+    def _work(self, planned: Plan) -> EngineWork:
+        from core.policy.gate import permit
+        from core.query.kept import EngineWork
+
+        names = {b.name: b.ref.alias for b in planned.bound}
+        return EngineWork(planned.engine_sql(), permit(planned.scans, self._ask.principal), names, {})
+
+    def _texts(self) -> dict[str, str]:
+        return asked.texts(self._ask.now, self._ask.timezone)
+
+    def _reads(self, found: Sequence[Visible]) -> None:
+        self._tables = sorted({v.table.full_name for v in found})
+        self._filtered = sorted({v.table.full_name for v in found if v.decision.restricts_rows})
 
     def _schema_version(self, name: str) -> str:
         """'' for sources that cannot say: their plans are not kept."""
@@ -126,8 +163,7 @@ class Answering:
         ask = self._ask
         statement = parse(ask.sql, dialect=ask.dialect, params=ask.params, now=ask.now, timezone=ask.timezone)
         bound = plan.bind(statement, self._view(self._deadline))
-        self._tables = sorted({b.visible.table.full_name for b in bound})
-        self._filtered = sorted({b.visible.table.full_name for b in bound if b.visible.decision.restricts_rows})
+        self._reads([b.visible for b in bound])
         plan.qualify(statement, bound)
         private = {ask.private_source} if ask.private_source else set()
         databases = self._databases({b.visible.table.source for b in bound} | private)
@@ -174,22 +210,18 @@ class Answering:
         columns = [(name, kind) for (name, _), kind in zip(result.columns, types, strict=True)]
         return self._answer(columns, _as_typed(result.rows, planned), frozenset())
 
-    def _from_engine(self, planned: Plan) -> Answer:
-        from core.policy.gate import permit
+    def _from_engine(self, work: EngineWork) -> Answer:
         from core.query import engine
         from core.query.sieve import Sieve
 
-        sql = planned.engine_sql()
-        permitted = permit(planned.scans, self._ask.principal)
+        permitted = work.permit
         self._masked = permitted.masked
         sieve = Sieve(self._salt() if permitted.masked else "")
         sources = {p.scan.table.source: self._catalog.source(p.scan.table.source) for p in permitted.scans}
-        names = {b.name: b.ref.alias for b in planned.bound}
-        limits = self._limits(engine)
-        with sieve, engine.Session(self._deadline, limits, self._ask.timezone, names) as session:
-            session.verify(sql, names)
-            with _Feed(permitted, cast(Mapping[str, Any], sources), self._fetching(), sieve, session) as feed:
-                columns, rows, complete = feed.run(sql, self._ask.row_limit)
+        with sieve, engine.Session(self._deadline, self._limits(engine), self._ask.timezone, work.names) as session:
+            session.verify(work.sql, work.names)
+            with _Feed(work, cast(Mapping[str, Any], sources), self._fetching(), sieve, session) as feed:
+                columns, rows, complete = feed.run(self._ask.row_limit)
         hidden = frozenset(s for s in permitted.restricted_sources if cast(Any, sources[s]).kind != "sql")
         return self._answer(columns, rows, hidden, complete=complete, fetched=sieve.rows)
 
@@ -278,13 +310,13 @@ class _Feed:
 
     def __init__(
         self,
-        permitted: Permit,
+        work: EngineWork,
         sources: Mapping[str, Any],
         fetching: Fetching,
         sieve: Sieve,
         session: Session,
     ) -> None:
-        self._permitted = permitted
+        self._work = work
         self._sources = sources
         self._fetching = fetching
         self._sieve = sieve
@@ -298,13 +330,13 @@ class _Feed:
         for streams in self._opened:
             streams.close()
 
-    def run(self, sql: str, row_limit: int | None) -> tuple[tuple[tuple[str, str], ...], list[tuple[Any, ...]], bool]:
+    def run(self, row_limit: int | None) -> tuple[tuple[tuple[str, str], ...], list[tuple[Any, ...]], bool]:
         """Read and run; where a stream failed, its own error is raised and not the engine's about it."""
-        scans, session = self._permitted.scans, self._session
+        scans, session = self._work.permit.scans, self._session
         try:
             self._add([p for p in scans if p.lookup is None])
             self._add([p.looked_up(session.keys(p.lookup.other, p.lookup.other_column)) for p in scans if p.lookup])
-            return session.run(sql, row_limit)
+            return session.run(self._work.sql, row_limit)
         except Error as error:
             failed = [cause for streams in self._opened if (cause := streams.error()) is not None]
             raise (failed or [error])[0] from None
@@ -319,7 +351,9 @@ class _Feed:
         self._opened.append(streams)
         # Those that are read whole come first: a lookup needs them.
         for p in sorted(scans, key=lambda p: p.single_read):
-            self._session.add(Table(p.scan.alias, self._sieve.apply(p, streams[p.scan.alias]), p.single_read))
+            alias = p.scan.alias
+            rows = self._sieve.apply(p, streams[alias], self._work.sifts.get(alias))
+            self._session.add(Table(alias, rows, p.single_read))
 
 
 def _as_typed(rows: Sequence[tuple[Any, ...]], planned: Prepared) -> Sequence[tuple[Any, ...]]:

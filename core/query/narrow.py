@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 from sqlglot import exp
 
 from core.model import Compare, Operator, Scalar
-from core.query.portable import constant_moment
+from core.query.asked import Asked, microseconds
+from core.query.portable import asked_of, constant_moment
+from core.query.values import NOW_MARK
 from core.source.literal import pushable
 
 if TYPE_CHECKING:
@@ -268,10 +270,14 @@ def _widened(node: exp.Expr, op: Operator) -> str | None:
     try:
         start = datetime.fromisoformat(base.this.name)
         length = timedelta(seconds=float(count.name) * _SECONDS[unit])
-        moment = start + length if isinstance(node, exp.Add) else start - length
-        return (moment + _WIDENED[op] * _MARGIN).isoformat(sep=" ") if moment.tzinfo else None
+        shift = (length if isinstance(node, exp.Add) else -length) + _WIDENED[op] * _MARGIN
+        if start.tzinfo is None:
+            return None
+        text = (start + shift).isoformat(sep=" ")
     except (ValueError, OverflowError):
         return None
+    kind = base.meta.get(NOW_MARK)
+    return Asked(text, kind, microseconds(shift)) if kind else text
 
 
 def all_exact(select: exp.Select, found: Narrowing) -> bool:
@@ -303,9 +309,10 @@ def _constant(node: exp.Expr) -> tuple[bool, Scalar]:
             return (True, value) if whole else (False, None)
     moment = constant_moment(node)
     if moment is not None:
-        return True, moment.iso()
+        return True, Asked(moment.iso(), *asked_of(moment)) if moment.asked else moment.iso()
     if isinstance(node, exp.Cast) and node.to.this in _TEXT_CASTS and isinstance(node.this, exp.Literal):
-        return node.this.is_string, node.this.name
+        kind = node.meta.get(NOW_MARK)
+        return node.this.is_string, Asked(node.this.name, kind) if kind else node.this.name
     return False, None
 
 

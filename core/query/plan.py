@@ -18,6 +18,7 @@ from core.policy.gate import Lookup, PlannedScan, View, Visible
 from core.query.names import Ref
 from core.query.narrow import Narrowing, all_exact, equal_columns, narrowings, row_wise
 from core.query.parse import Statement
+from core.query.values import NOW_MARK
 
 
 @dataclass(slots=True)
@@ -46,10 +47,17 @@ class Plan:
             scans.append(replace(planned, scan=replace(planned.scan, narrow=narrow, limit=None)))
         return replace(self, scans=tuple(scans))
 
-    def engine_sql(self) -> str:
-        """The SQL for the engine, generated from the tree: the user's text is never executed."""
+    def engine_sql(self, marker: str | None = None) -> str:
+        """The SQL for the engine, generated from the tree: the user's text is never executed.
+
+        ``marker``: stands, with the kind behind it, for each text of the time of asking.
+        """
+        tree = self.tree if marker is None else self.tree.copy()
+        for node in tree.find_all(exp.Cast) if marker is not None else ():
+            if NOW_MARK in node.meta:
+                node.set("this", exp.Literal.string(f"{marker}{node.meta[NOW_MARK]}"))
         try:
-            return self.tree.sql(dialect="duckdb", comments=False)
+            return tree.sql(dialect="duckdb", comments=False)
         except RecursionError:
             raise SqlRejected("The query is nested too deeply. Split it with WITH.") from None
 

@@ -16,7 +16,7 @@ from datetime import date, datetime, timedelta
 from sqlglot import exp
 
 from core.model import Table
-from core.query.prepared import moment_name
+from core.query.asked import parameter
 from core.query.values import NOW_MARK
 
 Kind = str  # "int" | "float" | "decimal" | "text" | "bool" | "date" | "moment" | "null"
@@ -382,6 +382,11 @@ class Moment:
         return (_EPOCH + timedelta(microseconds=self.base)).isoformat(sep=" ")
 
 
+def asked_of(moment: Moment) -> tuple[str, int]:
+    """The kind and shift in microseconds, as ``asked`` has them, of a moment that the time of asking decides."""
+    return ("date", moment.days * 86_400_000_000) if moment.kind == "day" else ("naive", 0)
+
+
 def constant_moment(node: exp.Expr) -> Moment | None:
     """The constant that ``node`` is: a DATE or TIMESTAMP literal, a DATE plus or minus whole days; or None."""
     if isinstance(node, exp.Paren):
@@ -470,7 +475,7 @@ def translate(tree: exp.Query) -> list[str]:
         if outer is None or moment is None or constant_moment(outer) is not None:
             continue
         if moment.asked:
-            name = moment_name(moment.kind, moment.days)
+            name = parameter(*asked_of(moment))
             asked.append(name)
             node.replace(exp.Placeholder(this=name))
         else:

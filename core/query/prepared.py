@@ -1,40 +1,53 @@
-"""Plans that are kept: a query that one database answers alone is planned once per change of anything it rests on.
+"""Plans that are kept: a question is read and planned once per change of anything its plan rests on.
 
-Parsing and gating need sqlglot, whose import alone costs more than a whole alert. What they made of a query, for one
-principal under one project and one schema, is kept in the store, so that a cold process can run it at once. Nothing
-that depends on the time of asking is in it: current_date and its kin are parameters.
+Parsing and planning need sqlglot, whose import alone costs more than a whole alert. What they made of a question, for
+one principal under one project, is kept in the store, so that a cold process can run it at once. Nothing that depends
+on the time of asking is in it. ``Prepared`` is a whole query that one database answers; ``kept`` has the others.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import threading
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
-from zoneinfo import ZoneInfo
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from core.model import Ask
 from core.ports import Put, Store
+from core.query import asked
 from core.stamp import stamp
+
+if TYPE_CHECKING:
+    from core.query.kept import KeptPlan
 
 PARTITION = "plans"
 DAYS = 30
-NOW = "omni_now_"
+KNOWN = 1_000
+"""How many plans a process keeps at hand."""
+
 _CODE = (
-    "query/names.py",
-    "query/values.py",
-    "query/vet.py",
     "query/allowed.py",
+    "query/asked.py",
     "query/fragment.py",
+    "query/kept.py",
+    "query/names.py",
+    "query/narrow.py",
     "query/parse.py",
     "query/plan.py",
     "query/portable.py",
     "query/prepared.py",
+    "query/values.py",
+    "query/vet.py",
     "policy/condition.py",
     "policy/gate.py",
     "policy/grants.py",
+    "policy/mask.py",
+    "policy/sifting.py",
+    "source/literal.py",
     "source/sqlite_types.py",
 )
 
@@ -65,24 +78,22 @@ class Prepared:
     schema: str
 
     def params(self, now: datetime, timezone: str) -> dict[str, Any]:
-        """``values``, and those of ``moments``: dates and times of the asker's zone, in the text form of ``iso``."""
+        """``values``, and the texts of ``moments``: dates and times of the asker's zone."""
         if not self.moments:
             return dict(self.values)
-        local = now.astimezone(ZoneInfo(timezone)).replace(tzinfo=None)
-        return {**self.values, **{name: moment_value(name, local) for name in self.moments}}
+        texts = asked.texts(now, timezone)
+        return {**self.values, **{name: asked.value(name, texts) for name in self.moments}}
 
+    def body(self) -> dict[str, Any]:
+        found: dict[str, Any] = {name: getattr(self, name) for name in Prepared.__slots__}
+        return {**found, "decimals": {str(k): v for k, v in self.decimals.items()}}
 
-def moment_name(kind: str, offset: int) -> str:
-    """``omni_now_day_m1``: one day before today; ``omni_now_moment_p0``: the local time."""
-    return f"{NOW}{kind}_{'m' if offset < 0 else 'p'}{abs(offset)}"
-
-
-def moment_value(name: str, local: datetime) -> str:
-    kind, _, offset = name.removeprefix(NOW).rpartition("_")
-    if kind == "moment":
-        return local.isoformat(sep=" ")
-    days = -int(offset[1:]) if offset[0] == "m" else int(offset[1:])
-    return (local.date() + timedelta(days=days)).isoformat()
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> Prepared:
+        lists = {k: tuple(body[k]) for k in ("tables", "filtered", "masked", "moments", "types")}
+        decimals = {int(k): v for k, v in body["decimals"].items()}
+        return cls(body["source"], body["sql"], body["shown"], body["values"], decimals=decimals,
+                   schema=body["schema"], **lists)  # fmt: skip
 
 
 def key_of(ask: Ask, project_digest: str) -> str:
@@ -109,27 +120,34 @@ class PlanCache:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._known: dict[str, Prepared] = {}
+        self._known: OrderedDict[str, Prepared | KeptPlan] = OrderedDict()
+        self._lock = threading.Lock()
 
-    def get(self, key: str) -> Prepared | None:
+    def get(self, key: str) -> Prepared | KeptPlan | None:
         found = self._known.get(key)
         if found is None:
             item = self._store.get(PARTITION, key)
             if item is None:
                 return None
-            found = self._known[key] = _from_body(item.body)
+            found = _from_body(item.body)
+        self._know(key, found)
         return found
 
-    def put(self, key: str, prepared: Prepared, now: datetime) -> None:
-        self._known[key] = prepared
-        body: dict[str, Any] = {name: getattr(prepared, name) for name in Prepared.__slots__}
-        body["decimals"] = {str(k): v for k, v in prepared.decimals.items()}
-        self._store.write(PARTITION, [Put(key, body, expires_at=now.timestamp() + DAYS * 86_400)])
+    def put(self, key: str, plan: Prepared | KeptPlan, now: datetime) -> None:
+        self._know(key, plan)
+        self._store.write(PARTITION, [Put(key, plan.body(), expires_at=now.timestamp() + DAYS * 86_400)])
+
+    def _know(self, key: str, plan: Prepared | KeptPlan) -> None:
+        with self._lock:
+            self._known[key] = plan
+            self._known.move_to_end(key)
+            while len(self._known) > KNOWN:
+                self._known.popitem(last=False)
 
 
-def _from_body(body: Mapping[str, Any]) -> Prepared:
-    lists = {k: tuple(body[k]) for k in ("tables", "filtered", "masked", "moments", "types")}
-    decimals = {int(k): v for k, v in body["decimals"].items()}
-    return Prepared(
-        body["source"], body["sql"], body["shown"], body["values"], decimals=decimals, schema=body["schema"], **lists
-    )
+def _from_body(body: Mapping[str, Any]) -> Prepared | KeptPlan:
+    if "reads" in body:
+        from core.query.kept import KeptPlan
+
+        return KeptPlan.of(body)
+    return Prepared.of(body)

@@ -9,10 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sqlglot import exp
-
 from core.model import BatchStream
-from core.policy import condition, mask
 from core.policy.gate import PermittedScan
 
 MAX_CHUNK = 32
@@ -30,16 +27,19 @@ class Sieve:
         self._salt = salt
         self._connections: list[Any] = []
 
-    def apply(self, permitted: PermittedScan, raw: BatchStream) -> Any:
-        """An Arrow reader of permitted rows only, with the columns the query may see, in order; counts them."""
+    def apply(self, permitted: PermittedScan, raw: BatchStream, select: str | None = None) -> Any:
+        """An Arrow reader of permitted rows only, with the columns the query may see, in order; counts them.
+
+        ``select``: what ``sifting.select`` made of ``permitted``, where it is known.
+        """
         from arro3.core import RecordBatchReader
 
         reader = RecordBatchReader.from_arrow(raw)
         if permitted.masks or permitted.restricted:
-            reader = self._sifted(permitted, reader)
+            reader = self._sifted(select or _select(permitted, self._salt), reader)
         return self._counted(reader)
 
-    def _sifted(self, permitted: PermittedScan, reader: Any) -> Any:
+    def _sifted(self, select: str, reader: Any) -> Any:
         """Chunk by chunk, so that reading stays lazy; the chunks grow, so that a long read pays little for them.
 
         (DuckDB 2.0.0 crashes when a streaming result reads a registered stream; a table in between does not.)
@@ -51,7 +51,7 @@ class Sieve:
         self._connections.append(connection)
         # A time without zone in a policy is UTC, as it is where a source filters by it.
         connection.execute("SET python_enable_replacements=false; SET TimeZone='UTC'")
-        statement = f"CREATE OR REPLACE TEMP TABLE permitted AS {self.sql(permitted)}"
+        statement = f"CREATE OR REPLACE TEMP TABLE permitted AS {select}"
 
         def chunk(batches: list[Any]) -> Any:
             connection.register("raw", RecordBatchReader.from_batches(reader.schema, batches))
@@ -72,19 +72,6 @@ class Sieve:
 
         return RecordBatchReader.from_batches(chunk([]).schema, chunks())
 
-    def sql(self, permitted: PermittedScan) -> str:
-        table = permitted.scan.table
-        shown: list[exp.Expr] = []
-        for name in permitted.shown:
-            column = table.column(name)
-            if column is None:
-                raise AssertionError(f"scan of {table.full_name} names an unknown column")
-            rule = permitted.masks.get(name.lower())
-            value = mask.expression(column, rule, self._salt) if rule else exp.column(name, quoted=True)
-            shown.append(exp.alias_(value, name, quoted=True))
-        query = exp.select(*shown).from_("raw").where(condition.tree(permitted.rows, table))
-        return query.sql(dialect="duckdb")
-
     def _counted(self, reader: Any) -> Any:
         from arro3.core import RecordBatchReader
 
@@ -102,3 +89,9 @@ class Sieve:
         for connection in self._connections:
             connection.close()
         self._connections.clear()
+
+
+def _select(permitted: PermittedScan, salt: str) -> str:
+    from core.policy.sifting import select  # the parser comes with it
+
+    return select(permitted, salt)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from sqlglot import exp
 
 from core.errors import SqlRejected
+from core.query import asked
 
 NOW_MARK = "omni_now"
 """Meta of a literal that stands for the time of asking, so that a plan can be kept without it."""
@@ -53,23 +53,21 @@ def literal(value: Any, name: str = "") -> exp.Expr:
 
 def fix_now(tree: exp.Query, now: datetime, timezone: str) -> None:
     """Replace now() and its kin by literals: one instant for all sources of one ask, the slot for an alert."""
-    local = now.astimezone(ZoneInfo(timezone))
-    stamp = local.isoformat(sep=" ", timespec="microseconds")
-    naive = local.replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
-    makers: dict[str, Callable[[], exp.Expr]] = {
-        "date": lambda: exp.cast(exp.Literal.string(local.date().isoformat()), "DATE", dialect="duckdb"),
-        "instant": lambda: exp.cast(exp.Literal.string(stamp), "TIMESTAMPTZ", dialect="duckdb"),
-        "naive": lambda: exp.cast(exp.Literal.string(naive), "TIMESTAMP", dialect="duckdb"),
-        "time": lambda: exp.cast(exp.Literal.string(naive[11:]), "TIME", dialect="duckdb"),
-    }
+    texts = asked.texts(now, timezone)
     found = [(node, kind) for node in tree.walk() if (kind := _now_kind(node))]
     for node, kind in found:
-        fixed = makers[kind]()
+        fixed = exp.cast(exp.Literal.string(texts[kind]), _NOW_TYPES[kind], dialect="duckdb")
         fixed.meta[NOW_MARK] = kind
         node.replace(fixed)
 
 
-_NOW_NAMES = {
+_NOW_TYPES: Mapping[asked.Kind, str] = {
+    "date": "DATE",
+    "instant": "TIMESTAMPTZ",
+    "naive": "TIMESTAMP",
+    "time": "TIME",
+}
+_NOW_NAMES: Mapping[str, asked.Kind] = {
     "now": "instant",
     "transaction_timestamp": "instant",
     "get_current_timestamp": "instant",
@@ -80,7 +78,7 @@ _NOW_NAMES = {
 }
 
 
-def _now_kind(node: exp.Expr) -> str | None:
+def _now_kind(node: exp.Expr) -> asked.Kind | None:
     if isinstance(node, exp.CurrentDate):
         return "date"
     if isinstance(node, exp.CurrentTimestamp):

@@ -11,10 +11,7 @@ import os
 import azure.functions as func
 
 from handlers.azure import main
-from handlers.azure.queue import queue_name
-
-CONNECTION = "JobsStorage"
-"""The app settings that begin so say where the queue is and as whom it is read; the host keeps its own files apart."""
+from handlers.azure.queue import CONNECTION, queue_name
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 

@@ -17,6 +17,8 @@ EXAMPLE = "https://ACCOUNT.queue.core.windows.net/QUEUE"
 MAX_BYTES = 48 * 1_024
 """A message has 64 KiB as base64."""
 DEFAULT_NAME = "omnisentinel-jobs"
+CONNECTION = "JobsStorage"
+"""The app settings that begin so say where the queue is and as whom it is read; the host keeps its own files apart."""
 
 
 def queue_name(url: str) -> str:

@@ -9,8 +9,8 @@ import pytest
 
 from core.errors import ConfigInvalid
 from core.model import Column
-from core.policy.grants import Mask
-from core.policy.mask import expression, masked_type
+from core.policy.grants import Mask, masked_type
+from core.policy.mask import expression
 
 
 def masked(kind: Any, column_type: str, *values: Any, width: float = 0.0) -> list[Any]:

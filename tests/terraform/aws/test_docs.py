@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.deploy.cost import hourly
+from tests.infra.deploy.test_cost import hourly
 from tests.terraform.harness import MODULES, Values
 
 DOCS = Path(__file__).parents[3] / "docs" / "aws.md"

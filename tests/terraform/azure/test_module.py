@@ -15,7 +15,7 @@ from core.query.job import Jobs
 from core.settings import PREFIX, Settings
 from handlers.azure.clients import vault_name
 from handlers.azure.objects import blob_name
-from handlers.azure.queue import queue_name
+from handlers.azure.queue import CONNECTION, queue_name
 from handlers.azure.scheduler import workflow_name
 from infra.deploy.summary import KEEPS_DATA
 from tests.terraform.azure.conftest import write_manifest
@@ -69,8 +69,6 @@ def test_every_omni_variable_is_a_field_of_settings(applied: State, outputs: dic
 
 
 def test_the_trigger_listens_where_jobs_are_sent(applied: State) -> None:
-    from handlers.azure.function_app import CONNECTION
-
     settings = app(applied)["app_settings"]
     jobs = applied['azurerm_storage_queue.jobs["stable"]']["name"]
     assert queue_name(settings["OMNI_QUEUE"]) == jobs
