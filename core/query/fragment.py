@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sqlglot import exp
 
 from core.errors import SqlRejected
-from core.query import plan, portable
+from core.query import plan, portable, sqlite_text
 from core.query.prepared import Prepared
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _plan(
             b, source, None if output is None else statement.names, values, deadline, whole=whole
         )
         plan.rename(b)
-    moments = [] if output is None else portable.translate(statement.tree)
+    moments = [] if output is None else sqlite_text.translate(statement.tree)
     template = statement.tree.sql(dialect=source.dialect, comments=False)
     return Prepared(
         source=source.name,
@@ -162,7 +162,7 @@ def _permitted(
         elif names is None:
             columns.append((column.name, name.sql(dialect=source.dialect)))
         elif column.name.lower() in names:
-            columns.append((column.name, portable.guarded(name, column.type).sql(dialect=source.dialect)))
+            columns.append((column.name, sqlite_text.guarded(name, column.type).sql(dialect=source.dialect)))
     return source.permitted(visible.origin, columns, visible.decision.rows, values, deadline)
 
 

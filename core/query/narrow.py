@@ -7,34 +7,19 @@ derived table or a CTE that is used once, when that passes the column through un
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from decimal import Decimal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
-from core.model import Compare, Operator, Scalar
-from core.query.asked import Asked, microseconds
-from core.query.portable import asked_of, constant_moment
-from core.query.values import NOW_MARK
+from core.model import Compare
+from core.query.predicates import Predicate, conjuncts_of, predicates_of
 from core.source.literal import pushable
 
 if TYPE_CHECKING:
     from core.query.parse import Statement
     from core.query.plan import BoundRef
-
-_OPERATORS: dict[type[exp.Expr], Operator] = {
-    exp.EQ: "=",
-    exp.NEQ: "!=",
-    exp.LT: "<",
-    exp.LTE: "<=",
-    exp.GT: ">",
-    exp.GTE: ">=",
-}
-_TEXT_CASTS = (exp.DType.DATE, exp.DType.TIMESTAMP, exp.DType.TIMESTAMPTZ, exp.DType.TEXT, exp.DType.VARCHAR)
-_MIRRORED: dict[Operator, Operator] = {"=": "=", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
 @dataclass(slots=True)
@@ -46,18 +31,6 @@ class Narrowing:
     kept: list[tuple[str, str]] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class _Predicate:
-    """``qualifier`` is '' for a bare column. ``loose``: wider than the text says."""
-
-    qualifier: str
-    column: str
-    op: Operator
-    value: Scalar | tuple[Scalar, ...]
-    text: str
-    loose: bool = False
-
-
 def narrowings(statement: Statement, bound: Sequence[BoundRef]) -> dict[str, Narrowing]:
     """For each bound reference (by its fresh name) what narrows it."""
     result = {b.name: Narrowing() for b in bound}
@@ -67,7 +40,7 @@ def narrowings(statement: Statement, bound: Sequence[BoundRef]) -> dict[str, Nar
         for predicate in _incoming(select, uses):
             _give(select, predicate, by_node, result)
         for conjunct, readers in _conjuncts(select):
-            found = _as_predicates(conjunct)
+            found = predicates_of(conjunct)
             if not found:
                 _report(select, conjunct, by_node, result)
             for predicate in found:
@@ -124,7 +97,7 @@ def _tables(select: exp.Select) -> Iterator[exp.Expr]:
 
 def _give(
     select: exp.Select,
-    predicate: _Predicate,
+    predicate: Predicate,
     by_node: dict[int, BoundRef],
     result: dict[str, Narrowing],
     readers: set[int] | None = None,
@@ -172,7 +145,7 @@ def _conjuncts(select: exp.Select) -> Iterator[tuple[exp.Expr, set[int] | None]]
     """Conjuncts of WHERE (for every table: each comparison rejects the NULLs an outer join adds) and of inner ONs."""
     where = select.args.get("where")
     if where is not None and not _has_full_join_only(select):
-        for part in _split(where.this):
+        for part in conjuncts_of(where.this):
             yield part, None
     for join in select.args.get("joins") or []:
         on = join.args.get("on")
@@ -184,7 +157,7 @@ def _conjuncts(select: exp.Select) -> Iterator[tuple[exp.Expr, set[int] | None]]
             continue
         inner = not side and kind in ("", "INNER", "CROSS") and not _later_outer(select)
         readers = None if inner else {id(join.this)} if side == "LEFT" or kind in ("SEMI",) else set()
-        for part in _split(on):
+        for part in conjuncts_of(on):
             yield part, readers
 
 
@@ -199,121 +172,13 @@ def _later_outer(select: exp.Select) -> bool:
     return any(str(j.side or "").upper() in ("RIGHT", "FULL") for j in select.args.get("joins") or [])
 
 
-def _split(node: exp.Expr) -> Iterator[exp.Expr]:
-    stack = [node]
-    while stack:
-        top = stack.pop()
-        if isinstance(top, exp.And):
-            stack += [top.expression, top.this]
-        elif isinstance(top, exp.Paren):
-            stack.append(top.this)
-        else:
-            yield top
-
-
-def _as_predicates(node: exp.Expr) -> list[_Predicate]:
-    """The comparisons that a conjunct stands for: BETWEEN stands for two; empty where it is something else."""
-    if isinstance(node, exp.Between):
-        low = exp.GTE(this=node.this, expression=node.args["low"])
-        high = exp.LTE(this=node.this, expression=node.args["high"])
-        both = [_as_predicate(low), _as_predicate(high)]
-        return [p for p in both if p is not None] if None not in both else []
-    found = _as_predicate(node)
-    return [found] if found is not None else []
-
-
-def _as_predicate(node: exp.Expr) -> _Predicate | None:
-    text = node.sql(dialect="duckdb")
-    if (
-        isinstance(node, exp.In)
-        and isinstance(node.this, exp.Column)
-        and node.expressions
-        and not node.args.get("query")
-    ):
-        values = [_constant(item) for item in node.expressions]
-        if all(found for found, _ in values):
-            return _Predicate(node.this.table, node.this.name, "in", tuple(v for _, v in values), text)
-        return None
-    op = _OPERATORS.get(type(node))
-    if op is None:
-        return None
-    left, right = node.this, node.expression
-    if isinstance(right, exp.Column) and not isinstance(left, exp.Column):
-        left, right, op = right, left, _MIRRORED[op]
-    found, value = _constant(right)
-    loose = False
-    if not found and op in _WIDENED:
-        value = _widened(right, op)
-        found = loose = value is not None
-    if not isinstance(left, exp.Column) or not isinstance(left.this, exp.Identifier) or not found or value is None:
-        return None
-    return _Predicate(left.table, left.name, op, value, text, loose)
-
-
-_WIDENED: Mapping[Operator, int] = {">": -1, ">=": -1, "<": 1, "<=": 1}
-_SECONDS = {"SECOND": 1, "MINUTE": 60, "HOUR": 3_600, "DAY": 86_400, "WEEK": 604_800}
-_MARGIN = timedelta(hours=3)
-"""A day of a zone has 23 to 25 hours; the engine knows the zone, and cuts what is too much."""
-
-
-def _widened(node: exp.Expr, op: Operator) -> str | None:
-    """``now() - INTERVAL 7 DAY`` as an instant that is early (for >) or late (for <) enough in any zone, or None."""
-    if isinstance(node, exp.Paren):
-        return _widened(node.this, op)
-    step = node.expression if isinstance(node, exp.Add | exp.Sub) else None
-    base = node.this if step is not None else None
-    if not isinstance(step, exp.Interval) or not isinstance(base, exp.Cast) or not isinstance(base.this, exp.Literal):
-        return None
-    count, unit = step.this, str(step.args.get("unit") or "").upper().rstrip("S")
-    if base.to.this != exp.DType.TIMESTAMPTZ or unit not in _SECONDS or not isinstance(count, exp.Literal):
-        return None
-    try:
-        start = datetime.fromisoformat(base.this.name)
-        length = timedelta(seconds=float(count.name) * _SECONDS[unit])
-        shift = (length if isinstance(node, exp.Add) else -length) + _WIDENED[op] * _MARGIN
-        if start.tzinfo is None:
-            return None
-        text = (start + shift).isoformat(sep=" ")
-    except (ValueError, OverflowError):
-        return None
-    kind = base.meta.get(NOW_MARK)
-    return Asked(text, kind, microseconds(shift)) if kind else text
-
-
 def all_exact(select: exp.Select, found: Narrowing) -> bool:
     """Whether the source applies every conjunct of WHERE exactly, so that a LIMIT may go down with them."""
     where = select.args.get("where")
-    conjuncts = list(_split(where.this)) if where is not None else []
-    pushed = sum(len(_as_predicates(conjunct)) for conjunct in conjuncts)
-    complete = all(_as_predicates(conjunct) for conjunct in conjuncts)
+    conjuncts = list(conjuncts_of(where.this)) if where is not None else []
+    pushed = sum(len(predicates_of(conjunct)) for conjunct in conjuncts)
+    complete = all(predicates_of(conjunct) for conjunct in conjuncts)
     return complete and pushed == len(found.narrow) and not found.kept and not found.loose
-
-
-def _constant(node: exp.Expr) -> tuple[bool, Scalar]:
-    if isinstance(node, exp.Paren):
-        return _constant(node.this)
-    if isinstance(node, exp.Boolean):
-        return True, bool(node.this)
-    if isinstance(node, exp.Neg) and isinstance(node.this, exp.Literal) and not node.this.is_string:
-        found, value = _constant(node.this)
-        return found, -value if isinstance(value, int | float) else None
-    if isinstance(node, exp.Literal):
-        if node.is_string:
-            return True, node.name
-        try:
-            return True, int(node.name)
-        except ValueError:
-            # Text to float and back: more digits than a float holds are not pushed.
-            value = float(node.name)
-            whole = "e" not in node.name.lower() and Decimal(repr(value)) == Decimal(node.name)
-            return (True, value) if whole else (False, None)
-    moment = constant_moment(node)
-    if moment is not None:
-        return True, Asked(moment.iso(), *asked_of(moment)) if moment.asked else moment.iso()
-    if isinstance(node, exp.Cast) and node.to.this in _TEXT_CASTS and isinstance(node.this, exp.Literal):
-        kind = node.meta.get(NOW_MARK)
-        return node.this.is_string, Asked(node.this.name, kind) if kind else node.this.name
-    return False, None
 
 
 def _report(select: exp.Select, node: exp.Expr, by_node: dict[int, BoundRef], result: dict[str, Narrowing]) -> None:
@@ -336,7 +201,7 @@ def _cte_uses(tree: exp.Expr) -> dict[str, list[exp.Table]]:
     return uses
 
 
-def _incoming(select: exp.Select, uses: dict[str, list[exp.Table]], depth: int = 0) -> Iterator[_Predicate]:
+def _incoming(select: exp.Select, uses: dict[str, list[exp.Table]], depth: int = 0) -> Iterator[Predicate]:
     """Predicates of the one query that reads this SELECT as a derived table or CTE, as predicates on its columns."""
     if depth > 20 or not _passes_rows(select):
         return
@@ -348,7 +213,7 @@ def _incoming(select: exp.Select, uses: dict[str, list[exp.Table]], depth: int =
         return
     alias = (reader.alias or reader.name).lower()
     alone = len(list(_tables(outer))) == 1
-    candidates = [p for part, readers in _conjuncts(outer) if readers is None for p in _as_predicates(part)]
+    candidates = [p for part, readers in _conjuncts(outer) if readers is None for p in predicates_of(part)]
     candidates += list(_incoming(outer, uses, depth + 1))
     for predicate in candidates:
         if predicate.qualifier.lower() == alias or (not predicate.qualifier and alone):
@@ -398,15 +263,15 @@ def _is_plain(node: exp.Expr) -> bool:
     )
 
 
-def _through(select: exp.Select, predicate: _Predicate) -> _Predicate | None:
+def _through(select: exp.Select, predicate: Predicate) -> Predicate | None:
     """The predicate on what the select list shows under that name."""
     shown = [e for e in select.expressions if e.alias_or_name.lower() == predicate.column.lower()]
     if len(shown) == 1:
         inner = shown[0].this if isinstance(shown[0], exp.Alias) else shown[0]
         if isinstance(inner, exp.Column) and isinstance(inner.this, exp.Identifier):
-            return _Predicate(inner.table, inner.name, predicate.op, predicate.value, predicate.text)
+            return replace(predicate, qualifier=inner.table, column=inner.name)
         return None
     stars = [e for e in select.expressions if isinstance(e, exp.Star) and not any(e.args.values())]
     if not shown and len(stars) == 1:
-        return _Predicate("", predicate.column, predicate.op, predicate.value, predicate.text)
+        return replace(predicate, qualifier="")
     return None

@@ -1,27 +1,24 @@
-"""Which DuckDB expressions mean exactly the same in SQLite, and how they are written there.
+"""Which DuckDB expressions mean exactly the same in SQLite.
 
 Conservative on purpose: a construct is here because its result is the same for every value, including NULL, type of
 the result and order. What is not here costs a scan, never an answer.
 
-SQLite types values, not columns; ``guarded`` makes each column hold what it declares, or fail.
+SQLite types values, not columns; ``sqlite_text.guarded`` makes each column hold what it declares, or fail.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from dataclasses import dataclass
 
 from sqlglot import exp
 
 from core.model import Table
-from core.query.asked import parameter
-from core.query.values import NOW_MARK
+from core.query.moments import constant_moment
 
 Kind = str  # "int" | "float" | "decimal" | "text" | "bool" | "date" | "moment" | "null"
 
-_COLUMN_KINDS = {
+COLUMN_KINDS = {
     "BIGINT": "int",
     "INTEGER": "int",
     "DOUBLE": "float",
@@ -33,8 +30,6 @@ _NUMBERS = frozenset({"int", "float", "decimal"})
 _CLAUSES = frozenset(
     {"expressions", "from_", "joins", "where", "group", "having", "order", "limit", "offset", "distinct"}
 )
-_EPOCH = datetime(1970, 1, 1)
-_ISO = re.compile(r"\d{4}-\d{2}-\d{2}($|[ T]\d{2}:\d{2})")
 
 
 class NotPortableError(Exception):
@@ -59,7 +54,7 @@ class _Scope:
         ]
         if len(found) != 1:
             raise NotPortableError(f"{name} is not one plain column")
-        kind = _COLUMN_KINDS.get(found[0].type.upper())
+        kind = COLUMN_KINDS.get(found[0].type.upper())
         if kind is None:
             raise NotPortableError(f"{name} is {found[0].type}")
         return kind
@@ -362,122 +357,3 @@ def _comparable(left: Kind, right: Kind) -> None:
     if (left in _NUMBERS and right in _NUMBERS) or (left == right and left in ("text", "date", "moment")):
         return
     raise NotPortableError(f"it compares {left} with {right}")
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """A constant DATE (``kind`` day) or TIMESTAMP (moment). ``base``: day number or microseconds; ``days`` are added.
-
-    ``asked``: ``base`` is the time of asking, which a kept plan does not hold.
-    """
-
-    kind: str
-    base: int
-    days: int = 0
-    asked: bool = False
-
-    def iso(self) -> str:
-        if self.kind == "day":
-            return date.fromordinal(self.base + self.days).isoformat()
-        return (_EPOCH + timedelta(microseconds=self.base)).isoformat(sep=" ")
-
-
-def asked_of(moment: Moment) -> tuple[str, int]:
-    """The kind and shift in microseconds, as ``asked`` has them, of a moment that the time of asking decides."""
-    return ("date", moment.days * 86_400_000_000) if moment.kind == "day" else ("naive", 0)
-
-
-def constant_moment(node: exp.Expr) -> Moment | None:
-    """The constant that ``node`` is: a DATE or TIMESTAMP literal, a DATE plus or minus whole days; or None."""
-    if isinstance(node, exp.Paren):
-        return constant_moment(node.this)
-    if isinstance(node, exp.Add | exp.Sub):
-        base, step = constant_moment(node.this), node.expression
-        if base is None or base.kind != "day" or not isinstance(step, exp.Literal) or not step.name.isdigit():
-            return None
-        days = int(step.name) if isinstance(node, exp.Add) else -int(step.name)
-        moment = replace(base, days=base.days + days)
-        return moment if date.min.toordinal() <= moment.base + moment.days <= date.max.toordinal() else None
-    if isinstance(node, exp.Cast) and isinstance(node.this, exp.Literal) and node.this.is_string:
-        return _literal_moment(node)
-    return None
-
-
-def _literal_moment(node: exp.Cast) -> Moment | None:
-    asked = NOW_MARK in node.meta
-    try:
-        if not _ISO.match(node.this.name):
-            return None
-        if node.to.this == exp.DType.DATE:
-            return Moment("day", date.fromisoformat(node.this.name).toordinal(), asked=asked)
-        if node.to.this in (exp.DType.TIMESTAMP, exp.DType.TIMESTAMPNTZ, exp.DType.DATETIME):
-            delta = datetime.fromisoformat(node.this.name) - _EPOCH
-            micros = (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
-            return Moment("moment", micros, asked=asked)
-    except (ValueError, TypeError):
-        return None
-    return None
-
-
-# ── how it is written there ──────────────────────────────────────────────────────────────────────────────────────
-
-
-_ISO_DAY = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
-_ISO_MOMENT = f"{_ISO_DAY} [0-9][0-9]:[0-9][0-9]:[0-9][0-9]"
-
-
-def guarded(column: exp.Column, column_type: str) -> exp.Expr:
-    """The column as its declared type: numbers and texts as they are, dates and moments as ISO text, else an error.
-
-    ISO texts of one form sort and compare as what they mean. The functions omni_* (registered on every connection by
-    the SQLite source) see only values of another form, for a function of ours costs much more than one of SQLite's.
-    """
-    kind = _COLUMN_KINDS.get(column_type.upper(), "")
-    if kind == "date":
-        return _canonical(column, _ISO_DAY, "date", "omni_date")
-    if kind == "moment":
-        return _canonical(column, _ISO_MOMENT, "datetime", "omni_timestamp")
-    stored = {"int": ("integer",), "float": ("real", "integer"), "text": ("text",)}.get(kind)
-    if stored is None:
-        return column
-    names = [exp.Literal.string(s) for s in (*stored, "null")]
-    fits = exp.In(this=exp.Anonymous(this="typeof", expressions=[column]), expressions=names)
-    value: exp.Expr = column.copy()
-    if kind == "float":
-        value = exp.cast(value, "REAL", dialect="sqlite")
-    misfit = exp.Anonymous(this="omni_misfit", expressions=[exp.Literal.string(column.name)])
-    case = exp.Case().when(fits, value)
-    if kind == "text":
-        # A column without text affinity may hold numbers: they leave as their text, as in a scan.
-        numbers = [exp.Literal.string("integer"), exp.Literal.string("real")]
-        is_number = exp.In(this=exp.Anonymous(this="typeof", expressions=[column.copy()]), expressions=numbers)
-        case = case.when(is_number, exp.cast(column.copy(), "TEXT", dialect="sqlite"))
-    return case.else_(misfit)
-
-
-def _canonical(column: exp.Column, pattern: str, check: str, convert: str) -> exp.Expr:
-    """The text itself where it has the one form and is a real date; what ``convert`` makes of it otherwise."""
-    form = exp.Glob(this=column.copy(), expression=exp.Literal.string(pattern))
-    same = exp.EQ(this=exp.Anonymous(this=check, expressions=[column.copy()]), expression=column.copy())
-    other = exp.Anonymous(this=convert, expressions=[column.copy()])
-    return exp.Case().when(exp.and_(form, same), column.copy()).else_(other)
-
-
-def translate(tree: exp.Query) -> list[str]:
-    """Rewrite date and timestamp constants as the texts that ``guarded`` compares.
-
-    Returns the names of the parameters that stand for the time of asking.
-    """
-    asked: list[str] = []
-    for node in list(tree.find_all(exp.Cast, exp.Add, exp.Sub, exp.Paren)):
-        outer = node.parent
-        moment = constant_moment(node)
-        if outer is None or moment is None or constant_moment(outer) is not None:
-            continue
-        if moment.asked:
-            name = parameter(*asked_of(moment))
-            asked.append(name)
-            node.replace(exp.Placeholder(this=name))
-        else:
-            node.replace(exp.Literal.string(moment.iso()))
-    return sorted(set(asked))

@@ -255,7 +255,7 @@ def test_a_limit_goes_down_only_where_nothing_behind_drops_a_row(both: tuple[App
 
 
 def test_a_time_span_goes_down_wide_enough_for_any_zone(tmp_path: Path) -> None:
-    from core.query.narrow import _widened
+    from core.query.predicates import _widened
     from core.query.parse import parse
 
     for zone in ("UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"):
