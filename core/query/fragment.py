@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sqlglot import exp
 
 from core.errors import SqlRejected
-from core.query import plan, portable, sqlite_text
+from core.query import attributes, plan, portable, sqlite_text
 from core.query.prepared import Prepared
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ def native(
             dialect=statement.dialect,
         )
     _check_masks(bound)
+    if statement.dialect == "postgres":
+        attributes.check(statement.tree, bound)
     if private_source is not None and statement.dialect == "sqlite":
         _quoted_texts(statement, bound)
     return _plan(statement, bound, fitting[0], None, deadline, whole=private_source is not None)

@@ -34,7 +34,7 @@ def references(tree: exp.Query, dialect: str) -> Iterator[Ref]:
         if not isinstance(node.this, exp.Identifier):
             continue
         name, source = node.name, node.db or None
-        if source is None and (cte := _cte_of(node, _fold(node.this, dialect), dialect)) is not None:
+        if source is None and (cte := _cte_of(node, fold(node.this, dialect), dialect)) is not None:
             answered.append((node, cte))
             continue
         if node.catalog:
@@ -48,7 +48,7 @@ def references(tree: exp.Query, dialect: str) -> Iterator[Ref]:
         cte.args["alias"].set("this", exp.to_identifier(fresh[id(cte)], quoted=True))
 
 
-def _fold(identifier: exp.Identifier, dialect: str) -> str:
+def fold(identifier: exp.Identifier, dialect: str) -> str:
     """The name as the dialect compares it: ASCII letters in any case; in PostgreSQL a quoted name exactly."""
     if dialect == "postgres" and identifier.quoted:
         return identifier.name
@@ -74,7 +74,7 @@ def _in_with(with_: exp.With, child: exp.Expr, name: str, dialect: str) -> exp.C
     for cte in with_.expressions:
         if not isinstance(cte, exp.CTE):
             continue
-        same = _fold(cte.args["alias"].this, dialect) == name
+        same = fold(cte.args["alias"].this, dialect) == name
         if cte is child:
             return cte if same and with_.recursive else found
         if same:

@@ -32,6 +32,7 @@ KNOWN = 1_000
 _CODE = (
     "query/allowed.py",
     "query/asked.py",
+    "query/attributes.py",
     "query/fragment.py",
     "query/kept.py",
     "query/moments.py",

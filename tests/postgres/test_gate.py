@@ -34,6 +34,7 @@ policies:
     rows: [{where: {team: {in: $user.teams}}}]
     columns: {salary: {mask: "null", unless_roles: [hr]}}
 """
+ONLY_TWO = {"one": "", "two": "CREATE TABLE only_two (id BIGINT)"}
 HIDDEN = {"one": "", "two": ", (2, 'b', 'bob', 900, 'no number'), (3, 'b', '12', NULL, '7')"}
 ATTACKS = [
     "SELECT * FROM crm.people",
@@ -57,6 +58,28 @@ ATTACKS = [
     "SELECT f.row_to_json FROM free f",
     "SELECT p.pg_column_size FROM people p",
     "SELECT row_to_json(p) FROM people p",
+    "SELECT s.ts_stat FROM free f, unnest(ARRAY['select array_to_tsvector(array[name]) from people']) AS s",
+    "SELECT ('select to_tsvector(''simple'', id::text) from secret'::text).ts_stat FROM free",
+    "SELECT 'select to_tsvector(''simple'', id::text) from secret'.ts_stat FROM free",
+    "SELECT (SELECT 'select to_tsvector(''simple'', id::text) from secret').ts_stat FROM free",
+    "SELECT (ARRAY['select to_tsvector(''simple'', id::text) from secret'])[1].ts_stat FROM free",
+    "SELECT ('only_two'::text).to_regclass IS NOT NULL AS p2 FROM free",
+    "SELECT s.to_regclass IS NULL AS p2 FROM free f, unnest(ARRAY['only_two']) s",
+    "SELECT s.to_regclass FROM free f, LATERAL unnest(ARRAY['only_two']) s",
+    "SELECT s.to_regclass FROM free f, LATERAL (SELECT 'only_two'::text) s",
+    "SELECT s.n.to_regclass FROM free f, LATERAL (SELECT 'only_two'::text AS n) s",
+    "SELECT (s.n).to_regclass FROM free f, LATERAL (SELECT 'only_two'::text AS n) s",
+    "SELECT s.current_setting FROM free f, unnest(ARRAY['data_directory']) s",
+    "SELECT s.pg_read_file FROM unnest(ARRAY['/etc/passwd']) s, free f",
+    "SELECT s.\"to_regclass\" FROM free f, unnest(ARRAY['only_two']) s",
+    "SELECT (SELECT q.x FROM (SELECT 1 AS to_regclass) s, (SELECT s.to_regclass::text AS x) q) FROM free f, "
+    "unnest(ARRAY['only_two']) s",
+    "SELECT s.to_regclass FROM free f, unnest(ARRAY['only_two']) s, LATERAL (SELECT 1 AS to_regclass) t",
+    "WITH s AS (SELECT 1 AS to_regclass) SELECT u.to_regclass FROM free f, unnest(ARRAY['only_two']) u, s",
+    "SELECT f.id.pg_sleep FROM free f",
+    "SELECT (f.id).pg_sleep FROM free f",
+    "SELECT g.pg_sleep FROM free f, generate_series(1, 2) g",
+    "SELECT p.to_jsonb FROM people p",
     "SELECT p FROM people p",
     "SELECT pg_sleep(1)",
     "SELECT pg_read_file('/etc/passwd')",
@@ -93,6 +116,7 @@ def worlds(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> tuple
                 CREATE TABLE people (id BIGINT, team TEXT, name TEXT, salary NUMERIC(10, 2), note TEXT);
                 INSERT INTO people VALUES (1, 'a', 'ann', 100, '5') {hidden};
                 ANALYZE people;
+                {ONLY_TWO[world]}
                 """.encode()
             )
         folder: Path = tmp_path_factory.mktemp(world)
@@ -128,6 +152,34 @@ def test_what_ann_may_see_she_gets(worlds: tuple[App, App]) -> None:
         assert [tuple(r) for r in answer.rows] == [(1, "ann", None)]
         assert answer.masked == ("crm.people.salary",)
     assert seen(worlds[1], "SELECT count(*) AS n FROM crm.people")["rows"] == [[1]]
+
+
+@pytest.mark.parametrize("sql", [
+    "SELECT f.id, p.name FROM free f JOIN people p ON p.id = f.id",
+    "SELECT people.name FROM people",
+    "SELECT q.n, q.\"Total\" FROM (SELECT p.name AS n, p.id AS \"Total\" FROM people p) q",
+    "SELECT q.id FROM (SELECT * FROM free) q",
+    "SELECT q.id FROM (SELECT f.* FROM free f) q ORDER BY q.id",
+    "SELECT z.k, z.team FROM (SELECT * FROM people) AS z(k)",
+    "WITH z(k) AS (SELECT id FROM free) SELECT z.k FROM z",
+    "WITH z AS (SELECT id, count(*) AS n FROM free GROUP BY id) SELECT y.n FROM z y WHERE y.id = 1",
+    "WITH RECURSIVE z AS (SELECT 1 AS n UNION ALL SELECT z.n + 1 FROM z WHERE z.n < 3) SELECT z.n FROM z, free",
+    "SELECT u.v FROM unnest(ARRAY[1, 2]) AS u(v), free",
+    "SELECT u.u FROM unnest(ARRAY[1, 2]) AS u, free",
+    "SELECT u.v, u.n FROM unnest(ARRAY['a', 'b']) WITH ORDINALITY AS u(v, n), free",
+    "SELECT v.column1, v.column2 FROM (VALUES (1, 'a'), (2, 'b')) v, free",
+    "SELECT v.a FROM (VALUES (1, 'a'), (2, 'b')) AS v(a, b), free",
+    "SELECT l.x FROM free f, LATERAL (SELECT f.id + 1 AS x) l",
+    "SELECT l.x FROM free f CROSS JOIN LATERAL unnest(ARRAY[f.id, 7]) AS l(x)",
+    "SELECT j.key, j.value FROM json_each('{\"a\": 1}') j, free",
+    "SELECT (p.name || 'x') AS y FROM people AS p ORDER BY p.id",
+    "SELECT f.id FROM free f UNION ALL SELECT p.id FROM people p",
+    "SELECT j.id, j.name FROM (people p JOIN free f USING (id)) AS j(id, team, name)",
+    "SELECT f.id FROM free f WHERE EXISTS (SELECT 1 FROM people p WHERE p.id = f.id)",
+])  # fmt: skip
+def test_columns_with_a_qualifier_are_columns(worlds: tuple[App, App], sql: str) -> None:
+    ann = worlds[0].project.principals["ann"].principal
+    assert worlds[0].ask(worlds[0].request(sql, ann, dialect="postgres")).rows
 
 
 def test_four_kinds_of_source_in_one_question(postgres_url: str, tmp_path: Path) -> None:
