@@ -84,12 +84,14 @@ resource "google_artifact_registry_repository" "this" {
 }
 
 # No resource of the provider builds (build_config of a service only describes a build that another tool made), so gcloud
-# does, on the machine that applies. The build itself runs in Cloud Build.
+# does, on the machine that applies. The build itself runs in Cloud Build. gcloud copies the source before it builds, also
+# one that is in Cloud Storage already: without a folder of ours into gs://PROJECT_cloudbuild, which lies in the United
+# States and which the build's account cannot read.
 resource "terraform_data" "image" {
   triggers_replace = [local.image, var.builder]
 
   provisioner "local-exec" {
-    command = "gcloud builds submit \"$SOURCE\" --config \"$CONFIG\" --substitutions \"$SUBSTITUTIONS\" --service-account \"$ACCOUNT\" --project \"$PROJECT\" --region \"$REGION\" --quiet"
+    command = "gcloud builds submit \"$SOURCE\" --gcs-source-staging-dir \"$STAGING\" --config \"$CONFIG\" --substitutions \"$SUBSTITUTIONS\" --service-account \"$ACCOUNT\" --project \"$PROJECT\" --region \"$REGION\" --quiet"
 
     environment = {
       ACCOUNT       = "projects/${var.project_id}/serviceAccounts/${google_service_account.this["build"].email}"
@@ -97,6 +99,7 @@ resource "terraform_data" "image" {
       PROJECT       = var.project_id
       REGION        = var.region
       SOURCE        = "gs://${google_storage_bucket.this.name}/${google_storage_bucket_object.code.name}"
+      STAGING       = "gs://${google_storage_bucket.this.name}/code/staging"
       SUBSTITUTIONS = "_BUILDER=${var.builder},_IMAGE=${local.image},_PYTHON=${local.manifest.python}"
     }
   }

@@ -71,6 +71,16 @@ resource "google_storage_bucket" "this" {
       type = "Delete"
     }
   }
+  # gcloud's copy of the code, of which nothing is read after its build.
+  lifecycle_rule {
+    condition {
+      age            = 1
+      matches_prefix = ["code/staging/"]
+    }
+    action {
+      type = "Delete"
+    }
+  }
   lifecycle_rule {
     condition {
       age = 7

@@ -256,6 +256,29 @@ def test_an_image_is_built_once_for_each_code_zip(
     assert len(built()) == 2
 
 
+def test_gcloud_copies_the_code_to_where_the_build_may_read_it_and_the_data_has_to_stay(
+    module: ModuleOf, tmp_path: Path, good: dict[str, Any], gcloud: Path
+) -> None:
+    """A source in Cloud Storage is copied as well; without a folder that is said, to a bucket in the United States."""
+    path = write_manifest(tmp_path / "gcp", code_says="staged")
+    state = module("gcp").apply({**good, "manifest": str(path), "name": "stages"})
+    (line,) = [one for one in gcloud.read_text().splitlines() if "/stages/functions:" in one]
+    found = re.search(r"--gcs-source-staging-dir gs://([^/ ]+)/(\S+)", line)
+    assert found is not None
+    bucket, folder = found[1], found[2]
+    (ours,) = state.resources("google_storage_bucket").values()
+    assert (bucket, ours["location"]) == (ours["name"], "europe-west3")
+    (reader,) = [one for address, one in state.resources("google_storage_bucket_iam_member").items()
+                 if address.endswith(".build")]  # fmt: skip
+    prefix = re.search(r"/objects/([^\"]+)\"", reader["condition"][0]["expression"])
+    assert prefix is not None
+    assert f"{folder}/".startswith(prefix[1])
+    gone = [rule["condition"][0]["age"] for rule in ours["lifecycle_rule"] if rule["action"][0]["type"] == "Delete"
+            and rule["condition"][0]["matches_prefix"] == [f"{folder}/"]]  # fmt: skip
+    assert gone == [1]
+    assert not f"code/{json.loads(path.read_text())['code']['file']}".startswith(f"{folder}/")
+
+
 def test_a_canary_gets_five_percent_then_all_or_nothing(module: ModuleOf, good: dict[str, Any]) -> None:
     ours, stable = module("gcp"), {"ask": "omnisentinel-ask-00001-abc"}
     first = ours.apply(good).outputs()["canary"]["ask"]
