@@ -29,10 +29,12 @@ locals {
       actions      = []
       data_actions = [for one in ["read", "write", "delete"] : "${local.storage}/blobServices/containers/blobs/${one}"]
     }
+    # write is Update Message: the host renews a message that takes long, and gives back one that failed. Microsoft's list of
+    # roles for a queue trigger leaves it out (MicrosoftDocs/azure-docs issue 120932).
     jobs = {
-      description  = "Send jobs and take them"
+      description  = "Send jobs, take them and give them back"
       actions      = ["${local.storage}/queueServices/queues/read"]
-      data_actions = [for one in ["read", "process/action", "add/action"] : "${local.storage}/queueServices/queues/messages/${one}"]
+      data_actions = [for one in ["read", "write", "process/action", "add/action"] : "${local.storage}/queueServices/queues/messages/${one}"]
     }
     poison = {
       description  = "Put a message aside that no attempt could finish"
