@@ -13,7 +13,7 @@ from typing import Any
 from sqlglot import exp
 
 from core.model import AllOf, AnyOf, Compare, Condition, Table
-from core.source.literal import CANNOT, coerce
+from core.source.literal import CANNOT, coerce, fitted
 
 _COMPARISONS: dict[str, type[exp.Binary]] = {
     "=": exp.EQ,
@@ -44,24 +44,28 @@ def _compare(compare: Compare, table: Table) -> exp.Expr:
     if column.type.upper() == "JSON":
         # As text: beside JSON the engine would read the policy's text as JSON, and fail.
         node = exp.Anonymous(this="json_extract_string", expressions=[node, exp.Literal.string("$")])
+    kind = column.type.upper()
     given = compare.value if isinstance(compare.value, tuple) else (compare.value,)
-    values = [coerce(value, column.type.upper()) for value in given]
-    fitting = [literal(value) for value in values if value is not CANNOT]
+    values = [coerce(value, kind) for value in given]
+    fitting = [value for value in values if value is not CANNOT]
+    known = exp.Not(this=exp.Is(this=node.copy(), expression=exp.Null()))
     if compare.op == "in":
-        return exp.In(this=node, expressions=fitting) if fitting else exp.Boolean(this=False)
+        equal = [literal(one[1]) for v in fitting if not isinstance(one := fitted("=", v, kind), bool)]
+        return exp.In(this=node, expressions=equal) if equal else exp.Boolean(this=False)
     # What is excluded has to be understood: a literal of another type satisfies nothing, in NOT IN as in !=.
     if len(fitting) < len(values):
         return exp.Boolean(this=False)
     if compare.op == "not in":
-        known = exp.Not(this=exp.Is(this=node.copy(), expression=exp.Null()))
-        return exp.and_(known, exp.Not(this=exp.In(this=node, expressions=fitting))) if fitting else known
+        other = [literal(one[1]) for v in fitting if not isinstance(one := fitted("!=", v, kind), bool)]
+        return exp.and_(known, exp.Not(this=exp.In(this=node, expressions=other))) if other else known
     if isinstance(compare.value, tuple) or not fitting:
         return exp.Boolean(this=False)
     if compare.op in _COMPARISONS:
-        return _COMPARISONS[compare.op](this=node, expression=fitting[0])
-    return (
-        _text_match(node, str(values[0]), compare.op) if column.type.upper() == "VARCHAR" else exp.Boolean(this=False)
-    )
+        one = fitted(compare.op, fitting[0], kind)
+        if isinstance(one, bool):
+            return known if one else exp.Boolean(this=False)
+        return _COMPARISONS[one[0]](this=node, expression=literal(one[1]))
+    return _text_match(node, str(values[0]), compare.op) if kind == "VARCHAR" else exp.Boolean(this=False)
 
 
 def _text_match(node: exp.Expr, text: str, op: str) -> exp.Expr:
@@ -83,9 +87,16 @@ def literal(value: Any) -> exp.Expr:
     """A coerced value (``source.literal.coerce``) as a node of the type that it compares as."""
     if isinstance(value, bool):
         return exp.Boolean(this=value)
-    if isinstance(value, int | float | Decimal):
-        if (isinstance(value, float) and value in (float("inf"), float("-inf"))) or value != value:
-            return exp.cast(exp.Literal.string(str(value)), "DOUBLE", dialect="duckdb")
+    if isinstance(value, float):
+        # Its digits alone would be a decimal, or a whole number of any length, and compared as such.
+        return exp.cast(exp.Literal.string(repr(value)), "DOUBLE", dialect="duckdb")
+    if isinstance(value, int | Decimal):
+        if isinstance(value, int) and abs(value) >= 2**63:
+            # Without its sign the least of a type is none of it.
+            return exp.cast(exp.Literal.string(str(value)), "HUGEINT", dialect="duckdb")
+        if isinstance(value, Decimal) and value.as_tuple().exponent == -38:
+            # The zero before its point would be a digit too many.
+            return exp.cast(exp.Literal.string(format(value, "f")), "DECIMAL(38, 38)", dialect="duckdb")
         number = exp.Literal.number(format(abs(Decimal(str(value))), "f"))
         return exp.Neg(this=number) if value < 0 else number
     if isinstance(value, datetime):

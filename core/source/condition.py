@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from core.model import AllOf, AnyOf, Compare, Condition, Faith, Operator
+from core.model import AllOf, AnyOf, Compare, Comparison, Condition, Faith, Operator
 from core.source.literal import CANNOT, coerce, pushable
 
 OPERATORS: tuple[Operator, ...] = ("=", "!=", "<", "<=", ">", ">=", "in")
@@ -23,6 +23,10 @@ class Side(Protocol):
     """What a dialect knows of one column: its type, the expression that leaves, and how it compares."""
 
     type: str
+
+    def fitted(self, op: Comparison, value: Any) -> tuple[Comparison, Any] | bool:
+        """The comparison as the dialect makes it; True: every value that is not NULL satisfies it, False: none."""
+        ...
 
     def compare(self, op: str, placeholder: str, value: Any) -> str:
         """``<column> op placeholder``, false or NULL for stored values that are not of the type; never raises."""
@@ -83,18 +87,24 @@ class Where:
             return FALSE
         if c.op in ("contains", "starts with", "ends with"):
             return side.text(c.op, self._bind(side, value)) if side.type in TEXTS else FALSE
-        return side.compare(c.op, self._bind(side, value), value)
+        return self._one(side, c.op, value)
+
+    def _one(self, side: Side, op: Comparison, value: Any) -> str:
+        fitted = side.fitted(op, value)
+        if isinstance(fitted, bool):
+            return side.not_null() if fitted else FALSE
+        return side.compare(fitted[0], self._bind(side, fitted[1]), fitted[1])
 
     def _membership(self, side: Side, c: Compare) -> str:
         given = c.value if isinstance(c.value, tuple) else (c.value,)
         values = [coerce(v, side.type) for v in given]
         if c.op == "in":
-            found = [side.compare("=", self._bind(side, v), v) for v in values if v is not CANNOT]
+            found = [self._one(side, "=", v) for v in values if v is not CANNOT]
             return " OR ".join(found) or FALSE
         # What is excluded has to be understood: a literal of another type satisfies nothing, in NOT IN as in !=.
         if any(v is CANNOT for v in values):
             return FALSE
-        others = [side.compare("!=", self._bind(side, v), v) for v in values]
+        others = [self._one(side, "!=", v) for v in values]
         return " AND ".join([side.not_null(), *others])
 
     def _bind(self, side: Side, value: Any) -> str:

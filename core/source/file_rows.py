@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from core.errors import SourceError
-from core.model import AllOf, AnyOf, Column, Compare, Condition, Scalar, Table
+from core.model import AllOf, AnyOf, Column, Compare, Comparison, Condition, Scalar, Table
 from core.source.condition import FALSE, TRUE, Where
 from core.source.file_formats import (
     CSV_TYPES,
@@ -27,7 +27,7 @@ from core.source.file_formats import (
     text,
     text_types,
 )
-from core.source.literal import CANNOT, coerce
+from core.source.literal import CANNOT, WHOLE, coerce, fitted
 
 if TYPE_CHECKING:
     import duckdb
@@ -96,8 +96,12 @@ class FileSide:
         name = quoted(column.name)
         self.value = f"json_extract_string({name}, '$')" if column.type == "JSON" else name
 
+    def fitted(self, op: Comparison, value: Any) -> tuple[Comparison, Any] | bool:
+        return fitted(op, value, self.type)
+
     def compare(self, op: str, placeholder: str, value: Any) -> str:
-        return f"{self.value} {op} {placeholder}"
+        exact = self.type in WHOLE or self.type.startswith("DECIMAL")
+        return f"{self.value} {op} {f'CAST({placeholder} AS {self.type})' if exact else placeholder}"
 
     def text(self, op: str, placeholder: str) -> str:
         return f"{_TEXT_OPS[op]}({self.value}, {placeholder})"

@@ -6,16 +6,25 @@ One place, so that a source, the sieve and the contract test read ``team = 5`` t
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 from uuid import UUID
 
-from core.model import Scalar
+from core.model import Comparison, Scalar
 
-WHOLE = frozenset(
-    {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"}
-)
+_BITS = {"TINYINT": 8, "SMALLINT": 16, "INTEGER": 32, "BIGINT": 64, "HUGEINT": 128}
+_RANGES: Mapping[str, tuple[int, int]] = {
+    **{kind: (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) for kind, bits in _BITS.items()},
+    **{f"U{kind}": (0, 2**bits - 1) for kind, bits in _BITS.items() if bits <= 64},
+}
+WHOLE = frozenset(_RANGES)
+_DECIMAL = re.compile(r"DECIMAL\((\d+),\s*(\d+)\)")
+_EXACT = 2**53
+"""From here on doubles skip whole numbers."""
 
 
 def pushable(value: Scalar, kind: str) -> bool:
@@ -25,7 +34,10 @@ def pushable(value: Scalar, kind: str) -> bool:
     What is not pushable stays in the engine, which is slow and never wrong.
     """
     if kind in WHOLE or kind == "DOUBLE" or kind.startswith("DECIMAL"):
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+            return False
+        # A fraction of that size has more digits than the engine's decimals: there it is a double, and rounds.
+        return isinstance(value, int) or kind == "DOUBLE" or abs(value) < _EXACT
     if kind in ("VARCHAR", "JSON") and not isinstance(value, str):
         return False
     found = coerce(value, kind)
@@ -57,7 +69,7 @@ def coerce(value: Scalar, kind: str) -> Any:
         return CANNOT
     try:
         return _coerce(value, kind)
-    except (ValueError, InvalidOperation, OverflowError):
+    except (ValueError, ArithmeticError):
         return CANNOT
 
 
@@ -108,3 +120,51 @@ def _boolean(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError("not a boolean")
     return value
+
+
+# ── a comparison that needs no other type than the column's ──────────────────────────────────────────────────────
+
+
+def fitted(op: Comparison, value: Any, kind: str) -> tuple[Comparison, Any] | bool:
+    """``op value`` beside a column of type ``kind``, with a value of just that type; a bool where all is decided.
+
+    The same rows satisfy it (NULL never does). DuckDB compares two numbers in a type that holds the digits of both,
+    and fails on a stored value that this type cannot hold: beside DECIMAL(10,2) a literal with 38 decimals leaves no
+    place for anything else.
+    So a literal between two values of the type becomes the next of them, and one beyond them all decides.
+    """
+    grid = _grid(kind)
+    if grid is None or op not in ("=", "!=", "<", "<=", ">", ">="):
+        return op, value
+    scale, lowest, highest = grid
+    place = _bounded(Decimal(value)) * 10**scale
+    below, above = math.floor(place), math.ceil(place)
+    if op in ("=", "!="):
+        return (op, _unit(below, scale)) if below == above and lowest <= below <= highest else op == "!="
+    if op in ("<", "<="):
+        last = below if op == "<=" else above - 1
+        return last >= highest if not lowest <= last < highest else ("<=", _unit(last, scale))
+    start = above if op == ">=" else below + 1
+    return start <= lowest if not lowest < start <= highest else (">=", _unit(start, scale))
+
+
+def _grid(kind: str) -> tuple[int, int, int] | None:
+    """The decimals of a type of exact numbers, and its least and greatest value in units of the last of them."""
+    if kind in _RANGES:
+        return (0, *_RANGES[kind])
+    found = _DECIMAL.fullmatch(kind)
+    if found is None:
+        return None
+    largest = 10 ** int(found[1]) - 1
+    return int(found[2]), -largest, largest
+
+
+def _bounded(value: Decimal) -> Fraction:
+    """As an exact fraction; what is beyond all types, or finer than any, as something of small size that is so too."""
+    if value and not -41 <= value.adjusted() <= 41:
+        value = Decimal((int(value < 0), (1,), 41 if value.adjusted() > 0 else -41))
+    return Fraction(value)
+
+
+def _unit(number: int, scale: int) -> int | Decimal:
+    return Decimal(f"{number}E-{scale}") if scale else number

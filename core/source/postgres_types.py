@@ -8,6 +8,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from core.model import Comparison
+
 _SAME: Mapping[str, str] = {
     "bool": "BOOLEAN",
     "int2": "SMALLINT",
@@ -93,6 +95,9 @@ class PostgresSide:
         if self.column.base == "oid":
             return f"CAST({name} AS bigint)"
         return name
+
+    def fitted(self, op: Comparison, value: Any) -> tuple[Comparison, Any] | bool:
+        return op, value
 
     def compare(self, op: str, placeholder: str, value: Any) -> str:
         if self.type in ("VARCHAR", "JSON"):

@@ -13,6 +13,8 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
+from core.model import Comparison
+
 _DECIMAL = re.compile(r"(?:DECIMAL|NUMERIC|NUMBER)\s*\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\)")
 _EPOCH = datetime(1970, 1, 1)
 NOISE = "1e-12"
@@ -74,6 +76,9 @@ class SqliteSide:
         # An expression has no declared type: sqlite3's converters keep their hands off it.
         self.leaves = f"+{self.name}" if self.as_text == self.name or self.type != "VARCHAR" else self.as_text
         self.read: Callable[[Any], Any] | None = _reader(self.type)
+
+    def fitted(self, op: Comparison, value: Any) -> tuple[Comparison, Any] | bool:
+        return op, value
 
     def compare(self, op: str, placeholder: str, value: Any) -> str:
         name = self.name
