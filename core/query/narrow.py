@@ -7,7 +7,7 @@ derived table or a CTE that is used once, when that passes the column through un
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,7 @@ def narrowings(statement: Statement, bound: Sequence[BoundRef]) -> dict[str, Nar
     by_node = {id(b.ref.node): b for b in bound}
     uses = _cte_uses(statement.tree)
     for select in statement.tree.find_all(exp.Select):
-        for predicate in _incoming(select, uses):
+        for predicate in _incoming(select, uses, by_node):
             _give(select, predicate, by_node, result)
         for conjunct, readers in _conjuncts(select):
             found = predicates_of(conjunct)
@@ -201,7 +201,9 @@ def _cte_uses(tree: exp.Expr) -> dict[str, list[exp.Table]]:
     return uses
 
 
-def _incoming(select: exp.Select, uses: dict[str, list[exp.Table]], depth: int = 0) -> Iterator[Predicate]:
+def _incoming(
+    select: exp.Select, uses: dict[str, list[exp.Table]], by_node: Mapping[int, BoundRef], depth: int = 0
+) -> Iterator[Predicate]:
     """Predicates of the one query that reads this SELECT as a derived table or CTE, as predicates on its columns."""
     if depth > 20 or not _passes_rows(select):
         return
@@ -214,10 +216,10 @@ def _incoming(select: exp.Select, uses: dict[str, list[exp.Table]], depth: int =
     alias = (reader.alias or reader.name).lower()
     alone = len(list(_tables(outer))) == 1
     candidates = [p for part, readers in _conjuncts(outer) if readers is None for p in predicates_of(part)]
-    candidates += list(_incoming(outer, uses, depth + 1))
+    candidates += list(_incoming(outer, uses, by_node, depth + 1))
     for predicate in candidates:
         if predicate.qualifier.lower() == alias or (not predicate.qualifier and alone):
-            inner = _through(select, predicate)
+            inner = _through(select, predicate, by_node)
             if inner is not None:
                 yield inner
 
@@ -263,15 +265,31 @@ def _is_plain(node: exp.Expr) -> bool:
     )
 
 
-def _through(select: exp.Select, predicate: Predicate) -> Predicate | None:
-    """The predicate on what the select list shows under that name."""
+def _through(select: exp.Select, predicate: Predicate, by_node: Mapping[int, BoundRef]) -> Predicate | None:
+    """The predicate on what the select list shows under that name, where it is certain what that is."""
+    if any(_is_star(e) for e in select.expressions):
+        return replace(predicate, qualifier="") if _shows_each_once(select, by_node) else None
     shown = [e for e in select.expressions if e.alias_or_name.lower() == predicate.column.lower()]
-    if len(shown) == 1:
-        inner = shown[0].this if isinstance(shown[0], exp.Alias) else shown[0]
-        if isinstance(inner, exp.Column) and isinstance(inner.this, exp.Identifier):
-            return replace(predicate, qualifier=inner.table, column=inner.name)
+    if len(shown) != 1:
         return None
-    stars = [e for e in select.expressions if isinstance(e, exp.Star) and not any(e.args.values())]
-    if not shown and len(stars) == 1:
-        return replace(predicate, qualifier="")
+    inner = shown[0].this if isinstance(shown[0], exp.Alias) else shown[0]
+    if isinstance(inner, exp.Column) and isinstance(inner.this, exp.Identifier):
+        return replace(predicate, qualifier=inner.table, column=inner.name)
     return None
+
+
+def _is_star(node: exp.Expr) -> bool:
+    return isinstance(node.this if isinstance(node, exp.Column) else node, exp.Star)
+
+
+def _shows_each_once(select: exp.Select, by_node: Mapping[int, BoundRef]) -> bool:
+    """``SELECT *`` over tables we know, no two of which have a column of the same name: else the engine renames one."""
+    if len(select.expressions) != 1 or any(select.expressions[0].args.values()) or select.args.get("laterals"):
+        return False
+    names: list[str] = []
+    for node in _tables(select):
+        bound = by_node.get(id(node))
+        if bound is None or node.args.get("joins") or node.args.get("pivots"):
+            return False
+        names += [c.name.lower() for c in bound.visible.table.columns if not c.hidden]
+    return len(names) == len(set(names))

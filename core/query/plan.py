@@ -139,6 +139,9 @@ def _joined(narrow: Sequence[Compare]) -> tuple[Compare, ...]:
 def _columns(bound: BoundRef, statement: Statement) -> tuple[str, ...]:
     """Every column the query could mention by name; all that ``*`` shows where it could mean the whole row."""
     columns = bound.visible.table.columns
+    alias = bound.ref.node.args.get("alias")
+    if alias is not None and alias.args.get("columns"):
+        return tuple(c.name for c in columns if not c.hidden)  # renamed by their place
     everything = _whole_rows(bound, statement)
     wanted = [c.name for c in columns if c.name.lower() in statement.names or (everything and not c.hidden)]
     if not wanted:
@@ -281,5 +284,8 @@ def _pushable_limit(statement: Statement, bound: Sequence[BoundRef], found: Mapp
 
 
 def _number(node: exp.Expr | None) -> int | None:
-    value = node.expression if node is not None else None
+    """Of LIMIT or OFFSET; None for one that is no plain number of rows (a share of them, an expression)."""
+    if node is None or any(given for name, given in node.args.items() if name != "expression"):
+        return None
+    value = node.expression
     return int(value.name) if isinstance(value, exp.Literal) and value.name.isdigit() else None

@@ -52,7 +52,7 @@ def conjuncts_of(node: exp.Expr) -> Iterator[exp.Expr]:
 
 def predicates_of(node: exp.Expr) -> list[Predicate]:
     """The comparisons that a conjunct stands for: BETWEEN stands for two; empty where it is something else."""
-    if isinstance(node, exp.Between):
+    if isinstance(node, exp.Between) and not node.args.get("symmetric"):
         low = exp.GTE(this=node.this, expression=node.args["low"])
         high = exp.LTE(this=node.this, expression=node.args["high"])
         both = [_as_predicate(low), _as_predicate(high)]
