@@ -14,7 +14,7 @@ alive. A worker that died holds it until its lease ends; then the next delivery 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -78,6 +78,7 @@ class Jobs:
         self._rights = rights
         self._clock = clock
         self._ttl_s = ttl_s
+        self._running: set[str] = set()
 
     # ── who asks ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -128,8 +129,12 @@ class Jobs:
         return status(body)
 
     def status(self, job: str, principal: Principal) -> dict[str, Any]:
-        """The job's status, to who submitted it. NotFound for everybody else, and for one that has expired."""
-        return status(self._owned(job, principal))
+        """The job's status, to who submitted it. NotFound for everybody else, and for one that has expired.
+
+        How large the answer is, and an error's text, are told to who has the rights that it was answered with.
+        """
+        body = self._owned(job, principal)
+        return status(body) if self._same_rights(body, principal) else status(_without_answer(body))
 
     def result(self, job: str, principal: Principal) -> bytes | None:
         """The answer as JSON; None while there is none yet.
@@ -138,16 +143,20 @@ class Jobs:
         with are not those of now: what a policy has hidden since must not be had from an earlier answer.
         """
         body = self._owned(job, principal)
+        if body["state"] in ("DONE", "FAILED") and not self._same_rights(body, principal):
+            raise EntitlementDenied("Your rights have changed since this was answered: ask again.")
         if body["state"] == "FAILED":
             raise by_code(body["error"])
         if body["state"] != "DONE":
             return None
-        if body["rights"] != self._rights(principal):
-            raise EntitlementDenied("Your rights have changed since this was answered: ask again.")
         found = self._ports.objects.get(body["object"])
         if found is None:
             raise NotFound("The answer of this job is not there any more: ask again.", job=job)
         return found
+
+    def _same_rights(self, body: Mapping[str, Any], principal: Principal) -> bool:
+        """Without rights in it nothing was asked of a source: no error of such a job tells of a row."""
+        return "rights" not in body or body["rights"] == self._rights(principal)
 
     def _owned(self, job: str, principal: Principal) -> Mapping[str, Any]:
         item = self._read(job)
@@ -182,12 +191,16 @@ class Jobs:
             )
             return self._ended(item, {"state": "FAILED", "error": last})
         held = self._hold(item, time_left_s)
-        return self._answered(held, time_left_s)
+        self._running.add(job)
+        try:
+            return self._answered(held, time_left_s)
+        finally:
+            self._running.discard(job)
 
     def resend(self) -> int:
         """Send again what is queued and was forgotten, or whose worker died; returns how many. For the sweep."""
         now, sent = self._now(), 0
-        for entry in self._ports.store.query(OPEN, limit=_SWEPT):
+        for entry in self._open():
             item = self._read(entry.key)
             if item is None:
                 if now - float(entry.body["submitted_at"]) > _GRACE_S:
@@ -200,6 +213,12 @@ class Jobs:
                 sent += 1
         return sent
 
+    def _open(self) -> Iterator[Item]:
+        first = ""
+        while page := self._ports.store.query(OPEN, first, limit=_SWEPT):
+            yield from page
+            first = page[-1].key + "\0"
+
     def _again_at(self, body: Mapping[str, Any]) -> float:
         """Each wait is twice the one before: a job may be queued behind many others, and is not forgotten then."""
         since = float(body.get("sent_at") or body["submitted_at"])
@@ -207,9 +226,10 @@ class Jobs:
 
     def _answered(self, held: Item, time_left_s: float | None) -> dict[str, Any]:
         body = held.body
+        rights: dict[str, str] = {}
         try:
             question = self._question(body, time_left_s)
-            rights = self._rights(question.principal)
+            rights["rights"] = self._rights(question.principal)
             answer = self._ask(question)
             encoded = _encoded(answer)
             name = f"job/{body['id']}/{body['attempts']}.json"
@@ -217,18 +237,16 @@ class Jobs:
         except Error as error:
             told = error.to_dict(body["id"])
             if error.retryable and body["attempts"] < ATTEMPTS:
-                self._note(held, {"state": "QUEUED", "lease_until": 0.0, "last_error": told, "sent_at": self._now()})
+                self._note(held, {**rights, **_queued(told, self._now())})
                 raise
-            return self._ended(held, {"state": "FAILED", "error": told})
+            return self._ended(held, {**rights, "state": "FAILED", "error": told})
         except Exception as error:
             _LOG.exception("job %s failed on attempt %d", body["id"], body["attempts"])
             told = Internal(f"Something failed on our side. Quote job {body['id']} when you report it.").to_dict("")
-            self._note(held, {"state": "QUEUED", "lease_until": 0.0, "last_error": told, "sent_at": self._now()})
+            self._note(held, {**rights, **_queued(told, self._now())})
             raise Internal(f"Job {body['id']} failed; the log says why.") from error
-        return self._ended(
-            held,
-            {"state": "DONE", "object": name, "rights": rights, "row_count": len(answer.rows), "bytes": len(encoded)},
-        )
+        done = {"state": "DONE", "object": name, "row_count": len(answer.rows), "bytes": len(encoded)}
+        return self._ended(held, {**rights, **done})
 
     def _question(self, body: Mapping[str, Any], time_left_s: float | None) -> Ask:
         """The question, with the rights that who asked it has now."""
@@ -284,6 +302,9 @@ class Jobs:
         return self._ports.store.get(_partition(job), KEY)
 
     def _alive(self, body: Mapping[str, Any]) -> bool:
+        mine = str(body["holder"]) == self._ports.owner.name()
+        if mine and body["id"] not in self._running:
+            return False  # we could not write how it ended, or are what came up again after that
         return float(body["lease_until"]) > self._now() and not self._ports.owner.gone(str(body["holder"]))
 
     def _now(self) -> float:
@@ -299,6 +320,14 @@ def status(body: Mapping[str, Any]) -> dict[str, Any]:
             out[key] = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     out |= {key: body[key] for key in ("row_count", "bytes", "error") if key in body}
     return out
+
+
+def _without_answer(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in body.items() if key not in ("row_count", "bytes", "error")}
+
+
+def _queued(error: Mapping[str, Any], now: float) -> dict[str, Any]:
+    return {"state": "QUEUED", "lease_until": 0.0, "last_error": error, "sent_at": now}
 
 
 def _partition(job: str) -> str:

@@ -22,6 +22,7 @@ from core.errors import (
     StateConflict,
 )
 from core.model import Answer, Ask, Principal
+from core.ports import Put
 from core.query.job import ATTEMPTS, FORGOTTEN_S, MARGIN_S, OPEN, Jobs, Ports
 from tests.core.alert.parts import START, MemoryStore, NamedOwner
 
@@ -382,3 +383,48 @@ def test_an_answer_is_not_given_to_who_has_other_rights_by_now(cloud: Cloud) -> 
     with pytest.raises(EntitlementDenied, match="ask again"):
         cloud.process("ask").result(job, less)
     assert cloud.process("ask").result(job, ANN) is not None
+
+
+def test_nor_is_an_error_nor_a_size(cloud: Cloud) -> None:
+    """An error of the engine may quote a value."""
+    less, there = Principal("ann", frozenset({"less"})), cloud.process("ask")
+    done = there.submit(question())["job_id"]
+    cloud.process("w").work({"job": done})
+    cloud.says = SqlRejected("Could not convert 'bob-secret'.")
+    failed = there.submit(question())["job_id"]
+    cloud.process("w").work({"job": failed})
+    assert there.status(done, ANN)["row_count"] == 1 and "bob-secret" in str(there.status(failed, ANN))
+    for job, state in ((done, "DONE"), (failed, "FAILED")):
+        told = there.status(job, less)
+        assert told["state"] == state and not {"row_count", "bytes", "error"} & set(told)
+        with pytest.raises(EntitlementDenied, match="ask again"):
+            there.result(job, less)
+    with pytest.raises(SqlRejected):
+        there.result(failed, ANN)
+
+
+def test_an_end_that_could_not_be_written_is_made_up_for_at_once(cloud: Cloud) -> None:
+    job = cloud.process("ask").submit(question(timeout_s=600.0))["job_id"]
+    worker, before = cloud.process("w1"), cloud.store.write
+
+    def failing(partition: str, changes: Any) -> Any:
+        if any(isinstance(c, Put) and c.body.get("state") == "DONE" for c in changes):
+            raise SourceError("The store is away.")
+        return before(partition, changes)
+
+    cloud.store.write = failing
+    with pytest.raises(SourceError):
+        worker.work({"job": job})
+    cloud.store.write = before
+    with pytest.raises(StateConflict):
+        cloud.process("w2").work({"job": job})
+    assert worker.work({"job": job})["state"] == "DONE"
+
+
+def test_every_forgotten_job_is_found(cloud: Cloud) -> None:
+    there = cloud.process("ask")
+    for _ in range(1_203):
+        there.submit(question())
+    cloud.messages.clear()
+    cloud.later(FORGOTTEN_S + 1)
+    assert there.resend() == 1_203 == len({m["job"] for m in cloud.messages})
