@@ -135,6 +135,42 @@ resource "azapi_resource" "app" {
   depends_on = [time_sleep.functions, azurerm_storage_blob.code]
 }
 
+# What an app runs. It is told anew of its triggers, and woken, where this changes.
+resource "terraform_data" "deployed" {
+  for_each = local.apps
+
+  input = [each.value.manifest.code.sha256, each.value.manifest.project.sha256]
+}
+
+# Code that comes out of a container is not published by anybody, so nothing tells the platform which triggers it has: it
+# would not start work for a job. This does, and to answer the host has to start, which makes the access keys that the
+# timers read. Terraform calls it when it makes the resource.
+resource "azapi_resource_action" "sync" {
+  for_each = local.apps
+
+  type        = "Microsoft.Web/sites@2024-04-01"
+  resource_id = azapi_resource.app[each.key].id
+  action      = "host/default/sync"
+  method      = "POST"
+
+  # While the host starts, Azure answers 400 or 50x with what the host said.
+  retry = {
+    error_message_regex  = ["BadGateway", "GatewayTimeout", "InternalServerError", "ServiceUnavailable", "host runtime"]
+    interval_seconds     = 15
+    max_interval_seconds = 60
+  }
+
+  response_export_values = []
+
+  timeouts {
+    create = "15m"
+  }
+
+  lifecycle {
+    replace_triggered_by = [terraform_data.deployed[each.key]]
+  }
+}
+
 # Nobody publishes by name and password: the code comes from the container.
 resource "azapi_update_resource" "publishing" {
   for_each = merge([for app in keys(local.apps) : { for door in ["ftp", "scm"] : "${app}-${door}" => { app = app, door = door } }]...)

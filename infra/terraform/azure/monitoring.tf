@@ -77,6 +77,7 @@ resource "azurerm_monitor_action_group" "this" {
 }
 
 locals {
+  actions  = "AzureDiagnostics | where ResourceProvider == 'MICROSOFT.LOGIC' and OperationName == 'Microsoft.Logic/workflows/workflowActionCompleted' and resource_actionName_s in ('canary_key', 'canary_watch')"
   finished = "AzureDiagnostics | where ResourceProvider == 'MICROSOFT.LOGIC' and OperationName == 'Microsoft.Logic/workflows/workflowRunCompleted'"
   ours     = "FunctionAppLogs | where _ResourceId in~ (${join(", ", [for one in azapi_resource.app : "'${one.id}'"])})"
 
@@ -109,9 +110,15 @@ locals {
     { for name, one in local.alarms_of_timers : name => one if var.manage_timers },
     var.canary == null ? {} : {
       canary = {
-        says  = "The canary failed or was slow, and the stable version took the runs over. Take the canary away, or mend it."
-        query = "AzureDiagnostics | where ResourceProvider == 'MICROSOFT.LOGIC' and OperationName == 'Microsoft.Logic/workflows/workflowActionCompleted' and resource_actionName_s == 'canary_watch' and status_s in ('Failed', 'TimedOut')"
+        says  = "The canary failed, was slow or could not be asked, and the stable version took the runs over. Take the canary away, or mend it."
+        query = "${local.actions} and status_s in ('Failed', 'TimedOut')"
         when  = "GreaterThan", threshold = 0, window = "PT15M", every = "PT15M", severity = 2
+      }
+      # A run that does not draw the canary logs its actions as skipped: so it is known since when there is one.
+      canary-silent = {
+        says  = "For a day no run of the canary has ended well: it is being tried by nobody. The runs' history says why."
+        query = "${local.actions} | summarize TimeGenerated = max(TimeGenerated), first = min(TimeGenerated), good = countif(resource_actionName_s == 'canary_watch' and status_s == 'Succeeded') | where good == 0 and first < ago(23h)"
+        when  = "GreaterThan", threshold = 0, window = "P1D", every = "PT1H", severity = 2
       }
     },
   )

@@ -3,6 +3,11 @@ output "alarms" {
   value       = sort(concat([for one in azurerm_monitor_scheduled_query_rules_alert_v2.this : one.name], [azurerm_monitor_metric_alert.throttled.name]))
 }
 
+output "apps" {
+  description = "Each app's own address, the canary's among them: GET /healthz below it wakes one."
+  value       = { for app, host in local.hosts : app => "https://${host}" }
+}
+
 output "ask_url" {
   description = "Where the HTTP API is; send `Authorization: Bearer KEY`."
   value       = "https://${local.hosts["stable"]}"

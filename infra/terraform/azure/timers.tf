@@ -78,7 +78,7 @@ resource "azurerm_logic_app_trigger_custom" "timer" {
   body         = jsonencode({ type = "Recurrence", recurrence = each.value.native.recurrence })
 
   # A timer that fires before what it calls is there would only raise an alarm.
-  depends_on = [azurerm_logic_app_action_custom.watch, azapi_resource.app]
+  depends_on = [azurerm_logic_app_action_custom.watch, azapi_resource_action.sync]
 }
 
 # First the canary, in some of the runs. Whatever becomes of it, the version that is known to work is asked next: it finds
@@ -110,6 +110,8 @@ resource "azurerm_logic_app_action_custom" "canary" {
     else     = { actions = {} }
     runAfter = {}
   })
+
+  depends_on = [azapi_resource_action.sync] # it has no key before
 }
 
 resource "azurerm_logic_app_action_custom" "key" {

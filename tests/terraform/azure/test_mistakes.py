@@ -40,6 +40,7 @@ WRITTEN = [
         UNSUPPORTED,
     ),
     wrong("misspelt block", "functions.tf", "  identity {", "  identities {", "Unsupported block"),
+    wrong("block for an attribute", "functions.tf", "  retry = {", "  retry {", "Unsupported block"),
     wrong("no required block", "storage.tf", "    filters {", "    filter {", "Unsupported block|filters"),
     wrong("no required argument", "functions.tf", '  sku_name            = "FC1"\n', "", '"sku_name" is required'),
     wrong(

@@ -98,6 +98,7 @@ def test_a_changed_project_leaves_the_code_alone(
     plan = ours.plan({**good, "manifest": str(folder / "deployment.json")})
     assert set(plan.actions()) <= {
         'azurerm_storage_blob.project["stable"]', 'azapi_resource.app["stable"]',
+        'terraform_data.deployed["stable"]', 'azapi_resource_action.sync["stable"]',
     }  # fmt: skip
     after = app(plan.resources())
     assert deployed_from(after) == deployed_from(app(before.resources()))
@@ -125,6 +126,36 @@ def test_changed_code_is_another_container_that_is_there_before_the_app_looks(
     container = state['azapi_resource.code["stable"]']["name"]
     assert deployed_from(app(state)).endswith(f"/{container}")
     assert state['azurerm_storage_blob.code["stable"]']["name"] == "released-package.zip"
+
+
+def test_the_platform_is_told_of_triggers_and_the_host_started_whenever_what_runs_has_changed(
+    module: Callable[..., Module], good: dict[str, Any], tmp_path: Path
+) -> None:
+    """Nothing else does it: code out of a container is published by nobody, and timers read a key that the host makes
+    when it first starts."""
+    ours = module("azure")
+    path = write_manifest(tmp_path / "azure")
+    good = {**good, "manifest": str(path)}
+    state = ours.apply(good)
+    sync = state.resources()['azapi_resource_action.sync["stable"]']
+    app_id = state.resources()['azapi_resource.app["stable"]']["id"]
+    assert (sync["method"], f"{sync['resource_id']}/{sync['action']}") == ("POST", f"{app_id}/host/default/sync")
+    (this,) = state.document["values"]["root_module"]["child_modules"]
+    after = {one["address"]: one.get("depends_on", []) for one in this["resources"]}
+    timer = after['module.this.azurerm_logic_app_trigger_custom.timer["low-stock"]']
+    assert "module.this.azapi_resource_action.sync" in timer, "a timer finds its key"
+    document = json.loads(path.read_text())
+    for part in ("code", "project"):
+        changed = {**document, part: json.loads(write_manifest(tmp_path / part).read_text())[part]}
+        for kind in ("code", "project"):
+            file = changed[kind]["file"]
+            (tmp_path / "new" / part).mkdir(parents=True, exist_ok=True)
+            place = next(one / file for one in (tmp_path / part, path.parent) if (one / file).is_file())
+            (tmp_path / "new" / part / file).write_bytes(place.read_bytes())
+        (tmp_path / "new" / part / "deployment.json").write_text(json.dumps(changed))
+        plan = ours.plan({**good, "manifest": str(tmp_path / "new" / part / "deployment.json")})
+        assert plan.actions()['azapi_resource_action.sync["stable"]'] == ["delete", "create"], part
+    assert 'azapi_resource_action.sync["stable"]' not in ours.plan({**good, "log_level": "DEBUG"}).actions()
 
 
 def test_answers_of_jobs_are_removed_after_they_expired(applied: State) -> None:

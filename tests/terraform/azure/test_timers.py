@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,4 +82,24 @@ def test_a_canary_goes_first_in_some_runs_and_the_known_version_always(
     assert settings[0]["OMNI_STORE_TABLE"] == settings[1]["OMNI_STORE_TABLE"], "one state: a slot is done once"
     assert settings[0]["OMNI_QUEUE"] != settings[1]["OMNI_QUEUE"], "jobs are not the canary's"
     assert settings[0]["OMNI_PROJECT_OBJECT"] != settings[1]["OMNI_PROJECT_OBJECT"]
-    assert 'azurerm_monitor_scheduled_query_rules_alert_v2.this["canary"]' in state
+    assert {f'azapi_resource_action.sync["{name}"]' for name in ("canary", "stable")} <= set(state), "each is woken"
+
+
+def test_a_canary_that_nobody_can_ask_is_told_like_one_that_fails(
+    module: Callable[..., Module], good: dict[str, Any], tmp_path: Path
+) -> None:
+    """Its watch is skipped where its key cannot be read: the alarm has to look at both steps, and at silence."""
+    given = {**good, "canary": {"manifest": str(write_manifest(tmp_path / "canary"))}}
+    state = module("azure").apply(given)
+    steps = set(workflow(state.resources(), "sweep")["properties"]["definition"]["actions"]["canary"]["actions"])
+    rules = {a.split('"')[1]: one for a, one in state.resources().items() if "scheduled_query" in a}
+    failed, silent = (rules[name]["criteria"][0]["query"] for name in ("canary", "canary-silent"))
+    for query in (failed, silent):
+        found = re.search(r"resource_actionName_s in \(([^)]*)\)", query)
+        assert found is not None
+        assert set(re.findall(r"'(\w+)'", found[1])) == steps
+    assert "status_s in ('Failed', 'TimedOut')" in failed
+    assert "countif(resource_actionName_s == 'canary_watch' and status_s == 'Succeeded')" in silent
+    assert "good == 0 and first < ago(23h)" in silent, "not on the day on which a canary begins"
+    assert rules["canary-silent"]["window_duration"] == "P1D"
+    assert set(state.outputs()["apps"]) == {"canary", "stable"}

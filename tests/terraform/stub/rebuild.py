@@ -54,6 +54,8 @@ BY_HAND: dict[str, dict[str, Any]] = {
     "azapi_resource": {"force_new": ["name", "parent_id", "location"]},
 }
 """Rules of the providers' own code that no published description carries; from their documentation."""
+WRITTEN_WITH_EQUALS = {"azapi_resource": "retry", "azapi_resource_action": "retry", "azapi_update_resource": "retry"}
+"""Nested attributes that the bindings cannot tell from blocks; from azapi's documentation."""
 
 
 def main() -> int:
@@ -64,6 +66,7 @@ def main() -> int:
         bound = sources.read(_wheel(requirement))
         schemas = bindings.schema(bound, types)
         resources = schemas["resource_schemas"]
+        unblock(resources)
         if bound.source in PULUMI:
             _mark(resources, secret.flags(_wheel(PULUMI[bound.source]), resources))
         made = save(Pack(bound.source, bound.version, schemas, _rules(bound.source, resources)))
@@ -73,6 +76,17 @@ def main() -> int:
     if missing:
         print(f"no provider has {', '.join(sorted(missing))}: correct {TYPES.name}", file=sys.stderr)
     return bool(missing)
+
+
+def unblock(resources: dict[str, Any]) -> None:
+    """Make an attribute of each of WRITTEN_WITH_EQUALS: an object in which only what is required has to be given."""
+    for kind, name in WRITTEN_WITH_EQUALS.items():
+        nested = resources.get(kind, {}).get("block", {}).get("block_types", {}).pop(name, None)
+        if nested is not None:
+            inner = nested["block"]["attributes"]
+            members = {key: one["type"] for key, one in inner.items()}
+            spare = sorted(key for key, one in inner.items() if not one.get("required"))
+            resources[kind]["block"]["attributes"][name] = {"optional": True, "type": ["object", members, spare]}
 
 
 def _rules(source: str, resources: dict[str, Any]) -> dict[str, Any]:

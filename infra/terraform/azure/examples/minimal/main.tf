@@ -58,6 +58,11 @@ module "omnisentinel" {
   region       = var.region
 }
 
+output "apps" {
+  description = "What `omni deploy` wakes."
+  value       = module.omnisentinel.apps
+}
+
 output "ask_url" {
   description = "Where the HTTP API is."
   value       = module.omnisentinel.ask_url
