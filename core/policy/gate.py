@@ -13,7 +13,7 @@ from typing import Protocol
 from core.deadline import Deadline
 from core.errors import EntitlementDenied, SqlRejected
 from core.model import EVERY_ROW, AllOf, AnyOf, Column, Compare, Condition, Principal, Scalar, Scan, Table
-from core.policy.grants import Decision, Mask, TablePolicy, decide, masked_type
+from core.policy.grants import Decision, Mask, TablePolicy, decide, masked_type, reaches
 from core.source.literal import coerce
 
 
@@ -26,7 +26,7 @@ class Catalog(Protocol):
 
     def source_names(self) -> Sequence[str]: ...
 
-    def sources_with(self, name: str, deadline: Deadline) -> Sequence[str]: ...
+    def sources_with(self, name: str, deadline: Deadline, among: Sequence[str]) -> Sequence[str]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,11 @@ class View:
         self._private = frozenset(private)
 
     def sources(self) -> Sequence[str]:
+        """Those of which a policy may show something: of others not even an error is heard."""
         if self._private_source is not None:
             return [self._private_source]
-        return [name for name in self._catalog.source_names() if name not in self._private]
+        open_ = [name for name in self._catalog.source_names() if name not in self._private]
+        return [name for name in open_ if reaches(self._policies, name, self._principal)]
 
     def find(self, source: str | None, name: str) -> Visible:
         """The visible table of that name; a bare name resolves where exactly one source has it.
@@ -91,7 +93,7 @@ class View:
         allowed = [s for s in self.sources() if self._decide(f"{s}.{name}") is not None]
         if len(allowed) <= 1:
             return allowed
-        having = {s.lower() for s in self._catalog.sources_with(name, self._deadline)}
+        having = {s.lower() for s in self._catalog.sources_with(name, self._deadline, allowed)}
         return [s for s in allowed if s.lower() in having]
 
     def _decide(self, full_name: str) -> Decision | None:

@@ -6,6 +6,7 @@ then lets in the rows of its ``where``. Several policies for one table add up: r
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -106,6 +107,18 @@ def decide(policies: Iterable[TablePolicy], full_name: str, principal: Principal
     if EVERY_ROW in alternatives:
         return Decision(EVERY_ROW, masks)
     return Decision(alternatives[0] if len(alternatives) == 1 else AnyOf(tuple(alternatives)), masks)
+
+
+def reaches(policies: Iterable[TablePolicy], source: str, principal: Principal) -> bool:
+    """Whether some table of ``source`` may be visible; True in doubt."""
+    start = f"{source.lower()}."
+    for policy in policies:
+        fixed = re.split(r"[*?[]", policy.table.lower(), maxsplit=1)[0]
+        if (start.startswith(fixed) or fixed.startswith(start)) and any(
+            _applies(rule, principal) is not None for rule in policy.rows
+        ):
+            return True
+    return False
 
 
 def _applies(rule: RowRule, principal: Principal) -> Condition | None:

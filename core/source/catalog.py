@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from core.deadline import Deadline
@@ -99,8 +99,8 @@ class Catalog:
             self._names[key] = (self._now(), names)
         return names
 
-    def sources_with(self, table: str, deadline: Deadline) -> list[str]:
-        """The names of the sources that have ``table``, sorted.
+    def sources_with(self, table: str, deadline: Deadline, among: Collection[str]) -> list[str]:
+        """The names of those sources of ``among`` that have ``table``, sorted.
 
         A source that cannot be listed only matters while the name is found nowhere: then its error is raised,
         for the table may be there.
@@ -108,7 +108,7 @@ class Catalog:
         wanted = table.lower()
         found: list[str] = []
         failed: Error | None = None
-        for name in sorted(self.sources):
+        for name in sorted(set(self.sources) & set(among)):
             try:
                 if any(n.lower() == wanted for n in self.names(name, deadline)):
                     found.append(name)

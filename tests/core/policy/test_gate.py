@@ -6,7 +6,7 @@ import pytest
 
 from core.model import EVERY_ROW, AllOf, AnyOf, Column, Compare, Principal, Scan, Table
 from core.policy import gate
-from core.policy.grants import Decision, Mask, MaskRule, RowRule, TablePolicy, decide
+from core.policy.grants import Decision, Mask, MaskRule, RowRule, TablePolicy, decide, reaches
 
 ANN = Principal("ann", frozenset({"viewer"}), ("a", "b"), attributes={"level": 3})
 TABLE = Table("shop", "people", (Column("id", "BIGINT", {"=": "exact"}), Column("team", "VARCHAR", {"=": "exact"}),
@@ -27,6 +27,24 @@ def test_nothing_is_visible_without_a_policy() -> None:
 @pytest.mark.parametrize("table", ["shop.people", "SHOP.People", "shop.*", "*"])
 def test_patterns(table: str) -> None:
     assert decide([policy(RowRule(), table=table)], "shop.people", ANN) == Decision(EVERY_ROW, {})
+
+
+@pytest.mark.parametrize("pattern", [
+    "*", "shop.*", "SHOP.people", "s*", "s*p.people", "*.people", "*people", "sh?p.*", "[st]hop.people", "shop.p*",
+    "shopper.*", "sho.*", "crm.*", "shop", "p*", "*p.p*",
+])  # fmt: skip
+def test_a_source_is_heard_of_where_a_policy_may_show_something_of_it(pattern: str) -> None:
+    found = [policy(RowRule(), table=pattern)]
+    for full_name in ("shop.people", "shop.public.people", "shopper.x", "crm.people", "sho.p"):
+        if decide(found, full_name, ANN) is not None:
+            assert reaches(found, full_name.partition(".")[0], ANN)
+    assert not reaches([policy(table=pattern)], "shop", ANN)
+    assert not reaches([policy(RowRule(frozenset({"admin"})), table=pattern)], "shop", ANN)
+
+
+@pytest.mark.parametrize("pattern", ["crm.*", "shopper.*", "sho.*", "s.people", "p*"])
+def test_of_other_sources_nothing_is_heard(pattern: str) -> None:
+    assert not reaches([policy(RowRule(), table=pattern)], "shop", ANN)
 
 
 def test_rules_are_alternatives_and_conditions_add_up() -> None:

@@ -77,3 +77,24 @@ def test_a_table_that_changed_is_read_as_it_is_now(app: App, tmp_path: Path) -> 
     (tmp_path / "desk" / "open.csv").unlink()
     with pytest.raises(EntitlementDenied):
         ask(app, files)
+
+
+def test_a_source_of_which_nothing_is_allowed_is_not_heard_of(tmp_path: Path) -> None:
+    """Not even that it is down."""
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "omni.yaml").write_text(
+        'version: 1\nsources:\n  shop: {connector: sqlite, url: "sqlite:///shop.db"}\n'
+        '  crm: {connector: sqlite, url: "sqlite:///shop.db"}\n  other: {connector: sqlite, url: "sqlite:///gone.db"}\n'
+    )
+    (tmp_path / "policies" / "p.yaml").write_text(
+        'policies: [{table: "shop.*", rows: [{all: true}]}, {table: "crm.*", rows: [{all: true}]}]\n'
+    )
+    change(tmp_path, "CREATE TABLE t (id INTEGER)")
+    app = bootstrap.build(Settings(), platform(Settings(), {}, tmp_path), project.load(tmp_path, {}))
+    for sql in ("SELECT * FROM nowhere", "SELECT * FROM other.t", "SELECT * FROM another.t"):
+        with pytest.raises(EntitlementDenied, match="There is no table"):
+            ask(app, sql)
+    assert [found["table"] for found in app.tables(ADMIN)] == ["shop.t", "crm.t"]
+    for source in ("other", "another"):
+        with pytest.raises(EntitlementDenied):
+            app.tables(ADMIN, source)

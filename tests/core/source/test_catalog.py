@@ -42,8 +42,11 @@ def test_names_are_found_in_any_case() -> None:
     found = catalog.table("SHOP", "ORDERS", NOW)
     assert found is not None and found.full_name == "Shop.Orders"
     assert catalog.table("shop", "nowhere", NOW) is None and catalog.table("nowhere", "orders", NOW) is None
-    assert catalog.sources_with("ORDERS", NOW) == ["Shop", "crm"]
-    assert catalog.sources_with("People", NOW) == ["crm"] and catalog.sources_with("x", NOW) == []
+    assert catalog.sources_with("ORDERS", NOW, list(catalog.sources)) == ["Shop", "crm"]
+    assert (
+        catalog.sources_with("People", NOW, list(catalog.sources)) == ["crm"]
+        and catalog.sources_with("x", NOW, list(catalog.sources)) == []
+    )
     assert list(catalog.names("CRM", NOW)) == ["people", "orders"] and catalog.names("nowhere", NOW) == ()
 
 
@@ -51,9 +54,10 @@ def test_a_source_that_is_down_matters_only_while_the_name_is_not_found() -> Non
     down = Plain("down", "other")
     down.down = True
     catalog = Catalog({"down": down, "shop": Plain("shop", "orders")})
-    assert catalog.sources_with("orders", NOW) == ["shop"]
+    assert catalog.sources_with("orders", NOW, list(catalog.sources)) == ["shop"]
     with pytest.raises(SourceError, match="down is down"):
-        catalog.sources_with("people", NOW)
+        catalog.sources_with("people", NOW, list(catalog.sources))
+    assert catalog.sources_with("people", NOW, ["shop"]) == [], "nobody asked about that one"
     with pytest.raises(SourceError):
         catalog.table("down", "other", NOW)
 
@@ -63,19 +67,19 @@ def test_answers_are_remembered_for_a_while_but_absence_is_not() -> None:
     shop = Plain("shop", "orders")
     catalog = Catalog({"shop": shop}, ttl_s=60, monotonic=lambda: clock[0])
     for _ in range(3):
-        assert catalog.table("shop", "orders", NOW) and catalog.sources_with("orders", NOW)
+        assert catalog.table("shop", "orders", NOW) and catalog.sources_with("orders", NOW, list(catalog.sources))
     assert shop.asked == 2
     assert catalog.table("shop", "late", NOW) is None
     shop.tables.append("late")
     assert catalog.table("shop", "late", NOW) is not None
     clock[0] = 61
-    assert catalog.sources_with("late", NOW) == ["shop"]
+    assert catalog.sources_with("late", NOW, list(catalog.sources)) == ["shop"]
     shop.tables.remove("orders")
     clock[0] = 200
     assert catalog.table("shop", "orders", NOW) is None
     shop.tables.append("orders")
     catalog.forget()
-    assert catalog.sources_with("orders", NOW) == ["shop"]
+    assert catalog.sources_with("orders", NOW, list(catalog.sources)) == ["shop"]
 
 
 class ByRows(Plain):
