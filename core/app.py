@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from core.errors import ConfigInvalid, Error, Internal, NotFound, StateConflict
 from core.model import Answer, Ask, Principal, Progress, Rule
 from core.policy.grants import TablePolicy
 from core.policy.identity import Identities
-from core.ports import Platform
+from core.ports import Change, Item, Platform, Store
 from core.project import Project
 from core.request import new_id
 from core.settings import Settings
@@ -97,9 +97,12 @@ class App:
         )
 
     def ask(self, ask: Ask, progress: Progress | None = None) -> Answer:
-        """Answer one question. Raises the errors of ``core.errors``; every ask is audited, also one that fails."""
+        """Answer one question. Raises the errors of ``core.errors``; every ask is audited, also one that fails.
+
+        An error of the store or the audit has ``ours``: the question was not answered, and nothing is wrong with it.
+        """
         ask = ask if ask.request_id else replace(ask, request_id=new_id())
-        self.audit.append(ask.principal.tenant, self._intent(ask))
+        self._record(ask, self._intent(ask))
         answering = self._answering(ask, progress)
         try:
             answer = answering.run()
@@ -121,7 +124,7 @@ class App:
         from core.query.prepared import PlanCache
 
         if self._plans is None:
-            self._plans = PlanCache(self.platform.store)
+            self._plans = PlanCache(_OwnStore(self.platform.store))
         return Answering(
             ask,
             settings=self.settings,
@@ -331,12 +334,13 @@ class App:
         """The project's salt for hash masks: made once, kept in the store."""
         from core.ports import ABSENT, Put
 
-        item = self.platform.store.get("project", "mask-salt")
+        store = _OwnStore(self.platform.store)
+        item = store.get("project", "mask-salt")
         if item is None:
             # Where another process made it first, that one is read.
             with contextlib.suppress(StateConflict):
-                self.platform.store.write("project", [Put("mask-salt", {"salt": os.urandom(32).hex()}, ABSENT)])
-            item = self.platform.store.get("project", "mask-salt")
+                store.write("project", [Put("mask-salt", {"salt": os.urandom(32).hex()}, ABSENT)])
+            item = store.get("project", "mask-salt")
         if item is None:
             raise Internal("The salt of the masks cannot be kept. Check the store.")
         return str(item.body["salt"])
@@ -362,7 +366,40 @@ class App:
         }
         if answer is not None:
             record["rows"] = len(answer.rows)
-        self.audit.append(ask.principal.tenant, record)
+        self._record(ask, record)
+
+    def _record(self, ask: Ask, record: Mapping[str, Any]) -> None:
+        with _our_own():
+            self.audit.append(ask.principal.tenant, record)
+
+
+@contextlib.contextmanager
+def _our_own() -> Iterator[None]:
+    """Marks the errors of our own state: an alert is not broken because its state cannot be kept."""
+    try:
+        yield
+    except Error as error:
+        error.ours = True
+        raise
+
+
+class _OwnStore:
+    """The store, for what is kept in it while a question is answered."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def get(self, partition: str, key: str) -> Item | None:
+        with _our_own():
+            return self._store.get(partition, key)
+
+    def query(self, partition: str, first: str = "", last: str | None = None, **how: Any) -> Sequence[Item]:
+        with _our_own():
+            return self._store.query(partition, first, last, **how)
+
+    def write(self, partition: str, changes: Sequence[Change]) -> Sequence[str]:
+        with _our_own():
+            return self._store.write(partition, changes)
 
 
 class _LazyWire:

@@ -32,12 +32,14 @@ class Error(Exception):
 
     ``message`` is one or two sentences for a person. ``details`` is JSON-ready and holds the place
     (``file``, ``line``, ``key``) or the part at fault. ``retry_after_ms`` is set where waiting helps.
+    ``ours``: our own state (the store, the audit log) failed, which says nothing about what was asked.
     """
 
     code = "INTERNAL"
     status = 500
     exit_code = 4
     retryable = False
+    ours = False
 
     def __init__(self, message: str, *, retry_after_ms: int | None = None, **details: Any) -> None:
         super().__init__(message)

@@ -63,7 +63,8 @@ class Watcher:
         outcome on record, and what is owed is delivered. ``dry_run``: nothing is written or sent; ``would_send``
         holds the events that would be. ``wait_s``: how long to wait for a run that overlaps.
         Raises StateConflict when another run holds the alert, ConfigInvalid for a slot in the future, and the store's
-        errors. An error of the query is no exception but the outcome ERROR.
+        errors. An error of the query is no exception but the outcome ERROR; one of our own state (``Error.ours``) is
+        raised, with nothing judged.
         """
         at = self._slot(slot)
         view = self.outbox.read(rule.name)
@@ -187,6 +188,8 @@ class Watcher:
         try:
             return evaluate(self._ask(rule.as_ask(slot, request_id)), rule, request_id)
         except Error as error:
+            if error.ours:
+                raise  # nothing is known about the alert: nothing is judged, and the sweep asks again
             return failed(error, request_id)
         except Exception as error:  # noqa: BLE001 a defect of ours is told like any broken alert, and never as OK
             log_defect(f"asking for alert {rule.name}", error)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from core.errors import ConfigInvalid, EntitlementDenied, Error, SourceTimeout
+from core.errors import ConfigInvalid, EntitlementDenied, Error, SourceError, SourceTimeout
 from tests.core.alert.parts import ALERT, NOTHING, OK, START, World, answer, rule
 
 # ── the run as scripts see it ────────────────────────────────────────────────────────────────────────────────────────
@@ -202,6 +202,27 @@ def test_an_interrupt_gives_the_alert_back() -> None:
     with pytest.raises(KeyboardInterrupt):
         world.run(rule())
     assert world.watcher.status([rule()])[0]["held_by"] is None
+
+
+@pytest.mark.parametrize("on_error", ["error", "ok", "alert"])
+def test_trouble_with_our_own_state_says_nothing_about_the_alert(on_error: Any) -> None:
+    world = World()
+    of = rule(on_error=on_error, schedule="*/10 * * * *")
+    world.watcher.sweep([of])
+    world.says = ALERT
+    world.run(of)
+    full = SourceError("the audit cannot be written: the disk is full")
+    full.ours = True
+    world.says = full
+    with pytest.raises(SourceError):
+        world.run(of, minutes=9)
+    status = world.watcher.status([of])[0]
+    assert (status["slot"], status["outcome"], status["held_by"]) == ("2026-01-31T09:01:00Z", "ALERT", None)
+    assert world.receiver.kinds() == ["firing"]
+    world.says = ALERT
+    world.pass_time(61)
+    assert world.watcher.sweep([of])["ran"] == ["revenue"]
+    assert world.watcher.status([of])[0]["slot"] == "2026-01-31T09:10:00Z"
 
 
 # ── rehearsal ────────────────────────────────────────────────────────────────────────────────────────────────────────
