@@ -11,12 +11,16 @@ from core.alert.timers import SWEEP
 from infra.deploy.cost import Line, monthly, runs_a_month, total
 
 KEEPS_DATA = frozenset({
-    "aws_dynamodb_table", "aws_s3_bucket", "aws_kms_key", "aws_sqs_queue",
-    "google_firestore_database", "google_storage_bucket", "google_kms_crypto_key",
-    "azurerm_storage_account", "azurerm_storage_table", "azurerm_storage_container", "azurerm_storage_queue",
-    "azurerm_key_vault", "azurerm_key_vault_key",
+    "aws_cloudwatch_log_group", "aws_dynamodb_table", "aws_kms_key", "aws_s3_bucket", "aws_secretsmanager_secret",
+    "aws_sqs_queue",
+    "google_artifact_registry_repository", "google_firestore_database", "google_kms_crypto_key",
+    "google_logging_project_bucket_config", "google_pubsub_subscription", "google_secret_manager_secret",
+    "google_storage_bucket",
+    "azurerm_key_vault", "azurerm_key_vault_key", "azurerm_key_vault_secret", "azurerm_log_analytics_workspace",
+    "azurerm_storage_account", "azurerm_storage_container", "azurerm_storage_queue", "azurerm_storage_table",
 })  # fmt: skip
-"""What holds state, answers or keys: taken away only when that is said."""
+"""What holds state, answers, secrets, keys, logs, messages that wait, or the images to go back to: taken away only when
+that is said. Secrets are in it for a root module that makes its own."""
 _VERBS = {("create",): "create", ("update",): "change", ("delete",): "destroy", ("read",): "read", ("no-op",): ""}
 
 

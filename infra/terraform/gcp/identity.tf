@@ -78,7 +78,7 @@ resource "google_secret_manager_secret_iam_member" "function" {
   for_each = { for pair in setproduct(keys(local.functions), local.manifest.secrets) : join("/", pair) => pair }
 
   project   = var.project_id
-  secret_id = google_secret_manager_secret.this[each.value[1]].secret_id
+  secret_id = terraform_data.secret[each.value[1]].triggers_replace[0]
   role      = local.role["secrets"]
   member    = google_service_account.this[each.value[0]].member
 }

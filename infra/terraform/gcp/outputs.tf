@@ -42,7 +42,7 @@ output "log_bucket" {
 
 output "secrets" {
   description = "The secrets that need a value: printf %s VALUE | gcloud secrets versions add NAME --data-file=-"
-  value       = [for name in sort(keys(google_secret_manager_secret.this)) : google_secret_manager_secret.this[name].secret_id]
+  value       = [for name in sort(local.manifest.secrets) : "${var.name}-${name}"]
 }
 
 output "service_accounts" {

@@ -1,18 +1,22 @@
-# Empty secrets, by the names that the project refers to. Their values are added outside of Terraform, so that none is in
-# its state: printf %s VALUE | gcloud secrets versions add NAME --data-file=-
+# The secrets that the project refers to, empty, by their names. Their values are added outside of Terraform, so that none
+# is in its state: printf %s VALUE | gcloud secrets versions add NAME --data-file=-
+#
+# gcloud makes those that are not there, as it makes the image. As resources of Terraform's they would go when the project
+# stops referring to them, with every value that somebody entered: on no cloud does a change of YAML take a secret away.
 
-resource "google_secret_manager_secret" "this" {
+resource "terraform_data" "secret" {
   for_each = toset(local.manifest.secrets)
 
-  project   = var.project_id
-  secret_id = "${var.name}-${each.key}"
-  labels    = local.labels
+  triggers_replace = ["${var.name}-${each.key}", var.project_id]
 
-  replication {
-    user_managed {
-      replicas {
-        location = var.region
-      }
+  provisioner "local-exec" {
+    command = "gcloud secrets describe \"$SECRET\" --project \"$PROJECT\" >/dev/null 2>&1 || gcloud secrets create \"$SECRET\" --project \"$PROJECT\" --replication-policy user-managed --locations \"$REGION\" --labels \"$LABELS\" --quiet"
+
+    environment = {
+      LABELS  = join(",", [for name, value in local.labels : "${name}=${value}"])
+      PROJECT = var.project_id
+      REGION  = var.region
+      SECRET  = "${var.name}-${each.key}"
     }
   }
 

@@ -72,9 +72,7 @@ MISTAKES = [
         "",
         '"key_ring" is required',
     ),
-    wrong(
-        "secret without replication", "secrets.tf", "  replication {", "  replicate {", "Unsupported block|At least 1"
-    ),
+    wrong("provisioner without a command", "secrets.tf", "    command = ", "    comand = ", UNSUPPORTED),
     wrong(
         "timer to two targets",
         "schedules.tf",

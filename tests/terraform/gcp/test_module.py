@@ -18,6 +18,7 @@ from core.settings import PREFIX, Settings
 from handlers.gcp.scheduler import GcpScheduler, description
 from handlers.gcp.store import place
 from infra.deploy import canary_gcp
+from infra.deploy.summary import KEEPS_DATA
 from tests.contract.gcp import clients
 from tests.runtimes.google_fakes import GoogleFakes
 from tests.terraform.binary import terraform
@@ -26,6 +27,7 @@ from tests.terraform.harness import MODULES, Module, Values
 
 ModuleOf = Callable[..., Module]
 ENDS = ("old", "new")
+SHARES = ("ask", "watch", "work")
 SERVICE = 'google_cloud_run_v2_service.this["{}"]'
 
 
@@ -132,11 +134,40 @@ def test_every_setting_that_can_be_set_is_a_setting() -> None:
     assert offered <= {field.name for field in fields(Settings)}
 
 
-def test_no_secret_has_a_value(state: Values) -> None:
-    assert not state.resources("google_secret_manager_secret_version")
-    assert {one["secret_id"] for one in state.resources("google_secret_manager_secret").values()} == {
-        "omnisentinel-ann_key", "omnisentinel-hook-key",
-    }  # fmt: skip
+def secrets_told(gcloud: Path, deployment: str) -> list[str]:
+    """What gcloud was told of a deployment's secrets."""
+    return [one for one in gcloud.read_text().splitlines() if re.match(rf"secrets \w+ {deployment}-", one)]
+
+
+def test_secrets_are_made_empty_where_they_have_to_stay_and_terraform_has_no_value(
+    module: ModuleOf, good: dict[str, Any], gcloud: Path
+) -> None:
+    state = module("gcp").apply({**good, "name": "without", "labels": {"team": "data"}})
+    assert not [one for one in state.resources() if "secret_version" in one]
+    told = secrets_told(gcloud, "without")
+    where = "--replication-policy user-managed --locations europe-west3 --labels deployment=without,team=data"
+    for name in ("without-ann_key", "without-hook-key"):
+        looked, made = (one for one in told if f" {name} " in one)
+        assert looked.startswith("secrets describe "), "one that is there is left as it is"
+        assert made == f"secrets create {name} --project stub-project {where} --quiet"
+    assert state.outputs()["secrets"] == ["without-ann_key", "without-hook-key"]
+
+
+def test_a_secret_that_the_project_drops_keeps_its_values_and_nobody_reads_it(
+    module: ModuleOf, tmp_path: Path, good: dict[str, Any], gcloud: Path
+) -> None:
+    ours, path = module("gcp"), write_manifest(tmp_path / "gcp")
+    good = {**good, "manifest": str(path), "name": "drops"}
+    ours.apply(good)
+    write_manifest(tmp_path / "gcp", secrets=["ann_key"])
+    plan = ours.plan(good)
+    assert not [change["address"] for change in plan.document["resource_changes"]
+                if change["type"] in KEEPS_DATA and "delete" in change["change"]["actions"]]  # fmt: skip
+    readers = [f'google_secret_manager_secret_iam_member.function["{name}/hook-key"]' for name in SHARES]
+    assert {a: done for a, done in plan.actions().items() if "iam_member" in a} == {a: ["delete"] for a in readers}
+    ours.apply(good)
+    ours.destroy()
+    assert not [one for one in secrets_told(gcloud, "drops") if "delete" in one]
 
 
 def test_everything_stays_in_the_region(state: Values) -> None:
@@ -145,9 +176,6 @@ def test_everything_stays_in_the_region(state: Values) -> None:
     assert places == {"europe-west3"}
     for topic in state.resources("google_pubsub_topic").values():
         assert topic["message_storage_policy"][0]["allowed_persistence_regions"] == ["europe-west3"]
-    for secret in state.resources("google_secret_manager_secret").values():
-        (replica,) = secret["replication"][0]["user_managed"][0]["replicas"]
-        assert replica["location"] == "europe-west3"
 
 
 # ── timers ───────────────────────────────────────────────────────────────────────────────────────────────────────
