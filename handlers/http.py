@@ -8,6 +8,7 @@ Identity comes from ``Authorization: Bearer <API key>`` and never from the body.
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import re
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES = 1_000_000
 JSON_TYPE = "application/json"
 _LOG = logging.getLogger(__name__)
+_LONG = re.compile(rb"[0-9]{19}")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -188,7 +190,9 @@ def json_body(request: HttpRequest) -> Any:
             ),
         )
     try:
-        return orjson.loads(request.body or b"{}")
+        found = orjson.loads(request.body or b"{}")
+        # orjson makes a float of a whole number beyond 64 bits; what it has read, json reads too.
+        return json.loads(request.body) if _LONG.search(request.body) else found
     except orjson.JSONDecodeError as e:
         raise ConfigInvalid(f"The body is not JSON: {e.msg} (line {e.lineno}, column {e.colno}).",
                             line=e.lineno, column=e.colno) from None  # fmt: skip

@@ -90,6 +90,8 @@ def work(event: Any, context: Any) -> dict[str, Any]:
         records = event.get("Records") if isinstance(event, dict) else None
         if not isinstance(records, list):
             raise ConfigInvalid("work takes batches from an SQS queue; this event has no 'Records'.", key="Records")
+        if not all(isinstance(record, dict) for record in records):
+            raise ConfigInvalid("A record of this batch is no object: it is not from SQS.", key="Records")
         failed = [record.get("messageId") for record in records if not _done(record, context)]
         seen.failed = bool(failed)
         return {"batchItemFailures": [{"itemIdentifier": message} for message in failed]}
@@ -112,14 +114,16 @@ def _done(record: Mapping[str, Any], context: Any) -> bool:
 
 
 def _request(event: Any) -> HttpRequest:
-    http = event.get("requestContext", {}).get("http") if isinstance(event, dict) else None
-    if not isinstance(http, dict):
+    given = event.get("requestContext") if isinstance(event, dict) else None
+    context = given if isinstance(given, dict) else {}
+    http = context.get("http")
+    headers, body = (event.get("headers") or {}, event.get("body") or "") if http else ({}, "")
+    if not (isinstance(http, dict) and isinstance(headers, dict) and isinstance(body, str)):
         raise ConfigInvalid(
             "ask takes HTTP requests from a function URL or an API Gateway HTTP API with payload format 2.0.",
             key="requestContext",
         )
-    body = event.get("body") or ""
-    path, stage = event.get("rawPath") or "/", event["requestContext"].get("stage") or "$default"
+    path, stage = str(event.get("rawPath") or "/"), str(context.get("stage") or "$default")
     if stage != "$default":  # a named stage is part of the path
         path = path.removeprefix(f"/{stage}") or "/"
     try:
@@ -127,10 +131,10 @@ def _request(event: Any) -> HttpRequest:
     except ValueError:
         raise ConfigInvalid("The body says that it is base64 and is not.", key="body") from None
     return HttpRequest(
-        method=http.get("method", "GET"),
+        method=str(http.get("method") or "GET"),
         path=path,
-        headers=with_key(event.get("headers") or {}),
-        query=dict(parse_qsl(event.get("rawQueryString") or "", keep_blank_values=True)),
+        headers=with_key({str(name): str(value) for name, value in headers.items()}),
+        query=dict(parse_qsl(str(event.get("rawQueryString") or ""), keep_blank_values=True)),
         body=raw,
     )
 

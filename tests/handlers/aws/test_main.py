@@ -324,6 +324,22 @@ def test_what_goes_well_or_is_the_callers_fault_writes_no_metric_of_its_version(
     assert "FailedOfVersion" not in ask.log()
 
 
+@pytest.mark.parametrize("odd", [
+    {"requestContext": None}, {"requestContext": []}, {"requestContext": {"http": None}},
+    {"requestContext": {"http": "x"}},
+    {"body": 7}, {"body": {"sql": "SELECT 1"}}, {"headers": ["x"]}, {"isBase64Encoded": True, "body": "\u00e9"},
+])  # fmt: skip
+def test_an_event_that_is_no_request_is_answered_so(start: Start, odd: dict[str, Any]) -> None:
+    status, told = start("ask").invoke({**event("aws_function_url"), **odd}).http()
+    assert (status, told["error"]["code"]) == (400, "CONFIG_INVALID")
+
+
+@pytest.mark.parametrize("odd", [{"headers": {"x": 1}}, {"rawPath": None}, {"rawQueryString": 3}])
+def test_an_odd_event_is_read_as_far_as_it_can_be(start: Start, odd: dict[str, Any]) -> None:
+    status, told = start("ask").invoke({**event("aws_function_url"), **odd}).http()
+    assert status < 500, told
+
+
 def test_every_ask_leaves_its_trace_in_the_table(start: Start, account: dict[str, str]) -> None:
     start("ask").invoke(http("POST", "/v1/query", {"sql": "SELECT id FROM shop.orders"}, x_request_id="audited-1"))
     dynamodb = client("dynamodb", account["OMNI_ENDPOINT_URL"])

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -95,6 +97,72 @@ def test_http_answers_as_the_key_says_and_ends_on_sigterm(home: Path) -> None:
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
     good("audit", "--verify", cwd=home)
+
+
+def raw(url: str, text: bytes, *, half_close: bool = False) -> tuple[int, Any]:
+    """What a client gets that writes ``text`` and nothing more: status and JSON of the first answer."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(text)
+        if half_close:
+            connection.shutdown(socket.SHUT_WR)
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        assert answer.getheader("Content-Type") == "application/json" and answer.getheader("X-Request-Id")
+        return answer.status, json.loads(answer.read())
+
+
+def head(method: str, path: str, *lines: str) -> bytes:
+    return "\r\n".join(
+        [f"{method} {path} HTTP/1.1", "Host: x", f"Authorization: Bearer {KEY}", *lines, "", ""]
+    ).encode()
+
+
+def test_a_request_that_is_not_whole_asks_for_nothing_and_every_refusal_is_json(home: Path) -> None:
+    omni = (home / "omni.yaml").read_text()
+    (home / "omni.yaml").write_text(omni.replace("guest: {roles: [viewer]", "guest: {roles: [admin]"))
+    dry = b'{"dry_run": true}'
+    with serving(home) as (url, _):
+        run = "/v1/alerts/big-orders/run"
+        for part in (b"", dry[:5], dry[:-1]):
+            status, told = raw(url, head("POST", run, f"Content-Length: {len(dry)}") + part, half_close=True)
+            assert status == 400 and f"ended after {len(part)} of {len(dry)} bytes" in told["error"]["message"]
+        assert call(f"{url}/v1/alerts/big-orders")[1]["slot"] is None, "nothing was run"
+        for status, request in (
+            (400, head("POST", run, "Content-Length: \u00b2")),
+            (400, head("POST", run, "Content-Length: " + "9" * 5_000)),
+            (400, head("POST", run, "Content-Length: -1")), (501, head("POST", run, "Transfer-Encoding: chunked")),
+            (400, head("GET", "http://[/")), (501, head("BREW", "/")), (414, head("GET", "/" + "x" * 70_000)),
+            (431, head("GET", "/", "X: " + "y" * 70_000)), (505, b"GET / HTTP/9.9\r\n\r\n"),
+        ):  # fmt: skip
+            assert raw(url, request)[0] == status, request[:80]
+        assert raw(url, head("POST", run, f"Content-Length: {len(dry)}") + dry)[0] == 200
+
+
+def test_who_sends_a_byte_now_and_then_holds_no_thread() -> None:
+    from handlers.local.http_server import Handler, Server
+
+    server = Server(("127.0.0.1", 0), type("Hasty", (Handler,), {"whole_s": 0.5}))
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        with socket.create_connection(server.server_address[:2], timeout=10) as connection:
+            began = time.monotonic()
+            with suppress(BrokenPipeError, ConnectionResetError):
+                for byte in b"GET /healthz HTTP/1.1\r\nX: " + b"y" * 10_000:
+                    connection.sendall(bytes([byte]))
+                    time.sleep(0.05)
+                    assert time.monotonic() - began < 8, "it still listens"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_whole_numbers_are_what_they_are_however_long(home: Path) -> None:
+    long = 123456789012345678901234567890
+    with serving(home) as (url, _):
+        sql = "SELECT $n = 123456789012345678901234567890 AS same, $n::VARCHAR AS n"
+        _, answer = call(f"{url}/v1/query", body={"sql": sql, "params": {"n": long}})
+    assert answer["rows"] == [[True, str(long)]]
 
 
 def test_a_slot_that_was_due_while_nobody_served_is_run_at_start(home: Path) -> None:
