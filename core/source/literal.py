@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -23,8 +24,8 @@ _RANGES: Mapping[str, tuple[int, int]] = {
 }
 WHOLE = frozenset(_RANGES)
 _DECIMAL = re.compile(r"DECIMAL\((\d+),\s*(\d+)\)")
-_EXACT = 2**53
-"""From here on doubles skip whole numbers."""
+_EXACT = 10**36
+"""A fraction above it has more digits than the engine's decimals: there it is a double, and rounds."""
 
 
 def pushable(value: Scalar, kind: str) -> bool:
@@ -34,10 +35,10 @@ def pushable(value: Scalar, kind: str) -> bool:
     What is not pushable stays in the engine, which is slow and never wrong.
     """
     if kind in WHOLE or kind == "DOUBLE" or kind.startswith("DECIMAL"):
-        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float):
             return False
-        # A fraction of that size has more digits than the engine's decimals: there it is a double, and rounds.
-        return isinstance(value, int) or kind == "DOUBLE" or abs(value) < _EXACT
+        exact = isinstance(value, int) or kind == "DOUBLE" or abs(value) < _EXACT
+        return exact and abs(value) <= sys.float_info.max
     if kind in ("VARCHAR", "JSON") and not isinstance(value, str):
         return False
     found = coerce(value, kind)

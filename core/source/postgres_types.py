@@ -38,6 +38,8 @@ _CASTS: Mapping[str, str] = {
     "TIMESTAMPTZ": "timestamptz",
 }
 _LARGEST = "1e308"
+_NOTHING = "3e-324"
+"""What is smaller is 0 as a double, and PostgreSQL then refuses the cast."""
 
 
 def numeric(modifier: int) -> str:
@@ -125,7 +127,8 @@ class PostgresSide:
             return self.leaves
         name = self.name
         return (
-            f"(CASE WHEN abs({name}) < {_LARGEST} OR {name} = 'NaN' THEN CAST({name} AS double precision) "
+            f"(CASE WHEN {name} <> 0 AND abs({name}) < {_NOTHING} THEN 0 "
+            f"WHEN abs({name}) < {_LARGEST} OR {name} = 'NaN' THEN CAST({name} AS double precision) "
             f"WHEN {name} > 0 THEN 'Infinity' WHEN {name} < 0 THEN '-Infinity' END)"
         )
 

@@ -85,17 +85,22 @@ class SqliteSide:
         if self.type == "VARCHAR":
             return f"(typeof({self.as_text}) = 'text' AND {self.as_text} COLLATE BINARY {op} {placeholder})"
         if self.type == "DATE":
-            return f"omni_day({name}) {op} {placeholder}"
+            return f"omni_day({self._bytes()}) {op} {placeholder}"
         if self.type == "TIMESTAMP":
-            return f"omni_moment({name}) {op} {placeholder}"
+            return f"omni_moment({self._bytes()}) {op} {placeholder}"
         if self.type == "BOOLEAN":
             return f"(typeof({name}) = 'integer' AND {name} IN (0, 1) AND {name} {op} {placeholder})"
         if self.type.startswith("DECIMAL"):
             scale = self.type.rstrip(")").split(",")[1]
-            fits = f"abs({name} - round({name}, {scale})) <= abs({name}) * {NOISE}"
+            # As a float: abs() of the least integer fails.
+            fits = f"abs({name} - round({name}, {scale})) <= abs({name} * 1.0) * {NOISE}"
             return f"(typeof({name}) IN ('integer', 'real') AND {fits} AND round({name}, {scale}) {op} {placeholder})"
         stored = "('integer')" if self.type == "BIGINT" else "('integer', 'real')"
         return f"(typeof({name}) IN {stored} AND {name} {op} {placeholder})"
+
+    def _bytes(self) -> str:
+        """A text as its bytes: sqlite3 fails on one that is no UTF-8 before a function of ours sees it."""
+        return f"CASE typeof({self.name}) WHEN 'text' THEN CAST({self.name} AS BLOB) END"
 
     def text(self, op: str, placeholder: str) -> str:
         value = self.as_text
@@ -114,7 +119,9 @@ class SqliteSide:
     def bind(self, value: Any) -> Any:
         if isinstance(value, bool):
             return int(value)
-        if isinstance(value, Decimal) or (isinstance(value, int) and not -(2**63) <= value < 2**63):
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            value = Decimal(value)
+        if isinstance(value, Decimal):
             return float(value)
         if isinstance(value, datetime):
             return micros(value)
@@ -190,18 +197,23 @@ def _or_same(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return read
 
 
-def _day_number(value: Any) -> int | None:
+def _day_number(raw: bytes | None) -> int | None:
     try:
-        return to_day(value).toordinal()
+        return None if raw is None else to_day(_decoded(raw)).toordinal()
     except (ValueError, OverflowError):
         return None
 
 
-def _moment_number(value: Any) -> int | None:
+def _moment_number(raw: bytes | None) -> int | None:
     try:
-        return micros(to_moment(value))
+        return None if raw is None else micros(to_moment(_decoded(raw)))
     except (ValueError, OverflowError):
         return None
+
+
+def _decoded(raw: bytes) -> str:
+    """The text that a database keeps as ``raw``; a date begins with a digit, which shows the encoding."""
+    return raw.decode("utf-16-le" if raw[1:2] == b"\0" else "utf-16-be" if raw[:1] == b"\0" else "utf-8")
 
 
 def _strict_day(value: Any) -> str | None:
@@ -225,8 +237,9 @@ FUNCTIONS: dict[str, Callable[[Any], int | str | None]] = {
 }
 """SQL functions that compare dates and times by the very conversion that reads them.
 
-omni_day and omni_moment are NULL where it fails (a predicate that no row satisfies); omni_date, omni_timestamp (as
-ISO text) and omni_misfit fail there (a fragment must not answer over values that a scan would refuse).
+omni_day and omni_moment, of a text's bytes, are NULL where it fails (a predicate that no row satisfies); omni_date,
+omni_timestamp (as ISO text) and omni_misfit fail there (a fragment must not answer over values that a scan
+would refuse).
 """
 
 

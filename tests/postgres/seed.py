@@ -34,6 +34,8 @@ INSERT INTO everything VALUES
   '2024-01-02', '10:00:01', '2024-01-01 10:00:00.123457', '2024-01-01 08:00:00.000001Z',
   NULL, NULL, NULL, NULL, NULL, NULL,
   NULL, NULL, NULL, NULL, NULL);
+CREATE TABLE tiny (id int PRIMARY KEY, team text, loose numeric);
+INSERT INTO tiny VALUES (1, 'a', 1.5), (2, 'b', '1e-400'), (3, 'b', '-1e-324'), (4, 'b', '1e-323');
 CREATE TABLE huge (id int PRIMARY KEY, team text, loose numeric);
 INSERT INTO huge VALUES (1, 'a', 1.5), (2, 'b', ('1e' || 400)::numeric), (3, 'a', NULL);
 CREATE TABLE dates (id int PRIMARY KEY, team text, born date);

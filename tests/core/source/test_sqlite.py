@@ -147,6 +147,51 @@ def test_a_hidden_row_cannot_cause_an_error(source: SqliteSource) -> None:
         assert [r[0] for r in rows(source, "wild", "id", where=Compare(column, ">", value))] == [1], column
 
 
+DECLARED = ("INTEGER", "REAL", "NUMERIC", "DECIMAL(10,2)", "DECIMAL(38,0)", "TEXT", "DATE", "TIMESTAMP", "BOOLEAN", "")
+STORED = [
+    *("1", "-9223372036854775808", "9223372036854775807", "9e999", "-9e999", "1e300", "5e-324", "NULL", "x'00ff'"),
+    *("''", "'x'", "'2026-01-01'", "cast(x'ff' AS TEXT)", "cast(x'ff32' AS TEXT)", "'2026-01-01' || char(0) || 'x'"),
+    *("cast(x'323032362d30312d303100ff' AS TEXT)", "cast(x'323032362d30312d3031ff' AS TEXT)", "'2026-01-01 24:00:00'"),
+]
+LITERALS = [0, 1, -1, 1.5, 1e-36, 2**63 - 1, -(2**63), 2**63, 10**400, 1e300, -1e300, "1e999", "1e-999", "x", "", True]
+LITERALS += ["2026-01-01", "0001-01-01", "2026-01-01 10:00:00", "2026-01-01T10:00:00Z"]
+
+
+@pytest.mark.parametrize("encoding", ["UTF-8", "UTF-16le", "UTF-16be"])
+def test_no_stored_value_makes_a_comparison_fail(tmp_path: Path, encoding: str) -> None:
+    """Each column has an index with the number alone, by which SQLite may compare before it knows the team."""
+    names = [f"c{i}" for i in range(len(DECLARED))]
+    with sqlite3.connect(tmp_path / "t.db") as db:
+        db.execute(f"PRAGMA encoding = '{encoding}'")
+        columns = ", ".join(f"{n} {kind}" for n, kind in zip(names, DECLARED, strict=True))
+        db.execute(f"CREATE TABLE t (id INTEGER, team TEXT, {columns})")
+        for name in names:
+            db.execute(f"CREATE INDEX by_{name} ON t (id, {name})")
+        for number, stored in enumerate(STORED):
+            db.execute(f"INSERT INTO t VALUES ({number}, 'b'{f', {stored}' * len(names)})")
+        db.execute(f"INSERT INTO t (id, team) SELECT id + {len(STORED)}, 'a' FROM t")
+    db.close()
+    source = SqliteSource("s", lambda: tmp_path / "t.db")
+    mine = Compare("team", "=", "a")
+    for name, op, value in itertools.product(names, ("=", "!=", "<", "<=", ">", ">="), LITERALS):
+        compare = Compare(name, op, value)  # type: ignore[arg-type]  # one of these
+        assert rows(source, "t", "id", narrow=(Compare("id", ">", -1), compare), where=mine) is not None
+        policy = AnyOf((compare, Compare(name, "in", (value, 5)), Compare(name, "contains", str(value))))
+        assert rows(source, "t", "id", where=AllOf((Compare("team", "=", "c"), policy))) == []
+
+
+@pytest.mark.parametrize("encoding", ["UTF-8", "UTF-16le", "UTF-16be"])
+def test_dates_compare_in_every_encoding(tmp_path: Path, encoding: str) -> None:
+    with sqlite3.connect(tmp_path / "t.db") as db:
+        db.execute(f"PRAGMA encoding = '{encoding}'")
+        db.execute("CREATE TABLE t (d DATE, w TIMESTAMP)")
+        db.execute("INSERT INTO t VALUES ('2026-01-02', '2026-01-02 10:00:00'), ('2025-01-01', NULL)")
+    db.close()
+    source = SqliteSource("s", lambda: tmp_path / "t.db")
+    assert rows(source, "t", "d", where=Compare("d", ">=", "2026-01-01")) == [(date(2026, 1, 2),)]
+    assert rows(source, "t", "d", where=Compare("w", "=", "2026-01-02 10:00")) == [(date(2026, 1, 2),)]
+
+
 def test_text_that_is_not_utf8_is_an_error_without_its_bytes(source: SqliteSource, file: Path) -> None:
     with sqlite3.connect(file) as connection:
         connection.execute("CREATE TABLE bytes (note TEXT)")
