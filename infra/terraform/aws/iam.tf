@@ -52,12 +52,12 @@ data "aws_iam_policy_document" "function" {
   }
 
   dynamic "statement" {
-    for_each = length(local.manifest.secrets) == 0 ? [] : [1]
+    for_each = length(local.readable) == 0 ? [] : [1]
     content {
       sid     = "Secrets"
       actions = ["secretsmanager:GetSecretValue"]
       # Secrets Manager adds six characters to the name in the ARN.
-      resources = [for name in local.manifest.secrets : "arn:${local.partition}:secretsmanager:${local.region}:${local.account}:secret:${local.secret_prefix}${name}-??????"]
+      resources = [for name in sort(local.readable) : "arn:${local.partition}:secretsmanager:${local.region}:${local.account}:secret:${local.secret_prefix}${name}-??????"]
     }
   }
 

@@ -25,6 +25,8 @@ locals {
   partition = data.aws_partition.current.partition
   region    = data.aws_region.current.id
 
+  # Rights move at once and calls do not: while a new version takes its first calls, the one before it reads its own.
+  readable      = setunion(local.manifest.secrets, var.previous_secrets)
   secret_prefix = coalesce(var.secret_prefix, "${var.name}/")
   key_arn       = var.kms_key_arn == null ? aws_kms_key.this[0].arn : var.kms_key_arn
   tags          = merge(var.tags, { deployment = var.name })

@@ -155,6 +155,17 @@ variable "name" {
   }
 }
 
+variable "previous_secrets" {
+  description = "Secrets that a version reads which still has calls while a new one takes its first: names of the manifest that was deployed before. `omni deploy aws` sets it."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for name in var.previous_secrets : can(regex("^[A-Za-z0-9/_+=.@-]{1,200}$", name))])
+    error_message = "previous_secrets has to hold names of secrets, as a manifest has them."
+  }
+}
+
 variable "region" {
   description = "Where the data has to stay: the plan fails where the provider is set to another region. null: wherever the provider is."
   type        = string

@@ -75,7 +75,7 @@ resource "google_project_iam_member" "state" {
 }
 
 resource "google_secret_manager_secret_iam_member" "function" {
-  for_each = { for pair in setproduct(keys(local.functions), local.manifest.secrets) : join("/", pair) => pair }
+  for_each = { for pair in setproduct(keys(local.functions), local.readable) : join("/", pair) => pair }
 
   project   = var.project_id
   secret_id = terraform_data.secret[each.value[1]].triggers_replace[0]

@@ -5,7 +5,9 @@ locals {
   folder        = dirname(var.manifest)
   labels        = merge(var.labels, { deployment = var.name })
   secret_prefix = "projects/${var.project_id}/secrets/${var.name}-"
-  role_prefix   = replace(var.name, "-", "_")
+  # Rights move at once and calls do not: while a new revision takes its first calls, the one before it reads its own.
+  readable    = setunion(local.manifest.secrets, var.previous_secrets)
+  role_prefix = replace(var.name, "-", "_")
 
   # What has no value yet and no default: the first call that needs it would fail.
   unset = setsubtract(toset(local.manifest.environment), toset(keys(var.environment)))

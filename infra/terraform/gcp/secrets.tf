@@ -5,7 +5,7 @@
 # stops referring to them, with every value that somebody entered: on no cloud does a change of YAML take a secret away.
 
 resource "terraform_data" "secret" {
-  for_each = toset(local.manifest.secrets)
+  for_each = local.readable
 
   triggers_replace = ["${var.name}-${each.key}", var.project_id]
 

@@ -207,6 +207,17 @@ variable "name" {
   }
 }
 
+variable "previous_secrets" {
+  description = "Secrets that a version reads which still has calls while a new one takes its first: names of the manifest that was deployed before. `omni deploy gcp` sets it."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for name in var.previous_secrets : can(regex("^[A-Za-z0-9_-]{1,200}$", name))])
+    error_message = "previous_secrets has to hold names of secrets, as a manifest has them."
+  }
+}
+
 variable "project_id" {
   description = "The Google Cloud project."
   type        = string

@@ -25,7 +25,8 @@ from tests.contract import (
     test_secrets,
     test_store,
 )
-from tests.terraform.harness import MODULES, Values
+from tests.terraform.aws import manifest
+from tests.terraform.harness import MODULES, Module, Values
 
 pytestmark = pytest.mark.xdist_group("aws-iam")  # the suite is run once
 SUITE = {
@@ -145,6 +146,24 @@ def test_only_the_projects_secrets_can_be_read(applied: Values) -> None:
         f"arn:aws:secretsmanager:eu-central-1:123456789012:secret:omnisentinel/{name}-??????"
         for name in ("ann_key", "hook_key")
     }
+
+
+def test_the_version_that_still_has_calls_goes_on_reading_its_secrets(
+    module: Callable[..., Module], good: dict[str, Any], tmp_path: Path
+) -> None:
+    """The policy is changed at once, and CodeDeploy moves the calls ten minutes later."""
+
+    ours = module("aws")
+
+    def readable(**given: Any) -> set[str]:
+        statements = policies(ours.apply({**good, **given}), 'function["watch"]')
+        found = set().union(*(listed(one["Resource"]) for one in statements if one["Sid"] == "Secrets"))
+        return {arn.rpartition("/")[2].removesuffix("-??????") for arn in found}
+
+    assert readable(previous_secrets=["ann_key", "old_key"]) == {"ann_key", "hook_key", "old_key"}
+    none = str(manifest.write(tmp_path / "none", secrets=[]))
+    assert readable(manifest=none, previous_secrets=["old_key"]) == {"old_key"}
+    assert readable(manifest=none) == set()
 
 
 def test_the_timers_may_call_watch_and_nothing_else(applied: Values) -> None:

@@ -346,6 +346,7 @@ MISTAKES = [
     refused("a setting that there is not", "settings knows", settings={"thread": "2"}),
     refused("a setting as a variable", "use settings", environment={"OMNI_THREADS": "2"}),
     refused("a key's alias", "has to be the ARN of a key", kms_key_arn="alias/mine"),
+    refused("a secret's name that is none", "as a manifest has them", previous_secrets=["a b"]),
     refused("an address that is none", "e-mail", alarm_emails=["ops"]),
     refused("a VPC without subnets", "at least one subnet", vpc={"subnet_ids": [], "security_group_ids": ["sg-1"]}),
     refused("the module's own tag", "module's own", tags={"deployment": "x"}),

@@ -130,6 +130,7 @@ MISTAKES = [
     given("key of another form", "cryptoKeys", key="my-key"),
     given("no instances", "1 to 1000", max_instances={"watch": 0}),
     given("sweep missed too early", "3 to 60", alarms={"missed_sweep_minutes": 1}),
+    given("a secret's name that is none", "as a manifest has them", previous_secrets=["a b"]),
     given("no address", "e-mail", alarm_emails=["ops"]),
     given("retention of nothing", "1 to 3650", log_retention_days=0),
 ]

@@ -170,6 +170,33 @@ def test_a_secret_that_the_project_drops_keeps_its_values_and_nobody_reads_it(
     assert not [one for one in secrets_told(gcloud, "drops") if "delete" in one]
 
 
+def test_a_revision_that_shares_its_calls_reads_its_own_secrets_until_it_has_none(
+    module: ModuleOf, tmp_path: Path, good: dict[str, Any], gcloud: Path
+) -> None:
+    """Bindings move at once, and 95 % of the calls ten minutes later."""
+    ours, path = module("gcp"), write_manifest(tmp_path / "gcp")
+    good = {**good, "manifest": str(path), "name": "shares"}
+    ours.apply(good)
+    write_manifest(tmp_path / "gcp", secrets=["ann_key", "new_key"])
+
+    def moved(**more: Any) -> dict[str, list[str]]:
+        actions = ours.plan({**good, **more}).actions()
+        prefix = "google_secret_manager_secret_iam_member.function"
+        return {a.removeprefix(prefix): done for a, done in actions.items() if a.startswith(prefix)}
+
+    gains = {f'["{name}/new_key"]': ["create"] for name in SHARES}
+    losses = {f'["{name}/hook-key"]': ["delete"] for name in SHARES}
+    assert moved(previous_secrets=["ann_key", "hook-key"]) == gains
+    assert moved() == {**gains, **losses}
+    shared = ours.apply({**good, "previous_secrets": ["ann_key", "hook-key"]})
+    assert shared.outputs()["secrets"] == ["shares-ann_key", "shares-new_key"], "of this project's own"
+
+
+def test_a_project_without_secrets_is_taken(module: ModuleOf, tmp_path: Path) -> None:
+    plan = module("gcp").plan(variables(write_manifest(tmp_path / "gcp", secrets=[])))
+    assert not [address for address in plan.resources() if "_secret_" in address or "terraform_data.secret" in address]
+
+
 def test_everything_stays_in_the_region(state: Values) -> None:
     found = state.resources()
     places = {one.get("location") or one.get("region") or one.get("location_id") for one in found.values()} - {None}

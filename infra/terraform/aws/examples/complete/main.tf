@@ -25,10 +25,11 @@ provider "aws" {
 module "omnisentinel" {
   source = "../.."
 
-  name     = var.name
-  manifest = var.manifest
-  region   = var.region # the plan fails where the provider is somewhere else
-  tags     = { team = "data", cost-center = "4711" }
+  name             = var.name
+  manifest         = var.manifest
+  previous_secrets = var.previous_secrets
+  region           = var.region # the plan fails where the provider is somewhere else
+  tags             = { team = "data", cost-center = "4711" }
 
   environment = {
     SMTP_HOST = "email-smtp.${var.region}.amazonaws.com"

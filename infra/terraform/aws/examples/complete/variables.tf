@@ -14,6 +14,12 @@ variable "name" {
   default     = "omni-production"
 }
 
+variable "previous_secrets" {
+  description = "Set by `omni deploy aws --apply`: the secrets of the version that still has calls."
+  type        = list(string)
+  default     = []
+}
+
 variable "region" {
   description = "Where everything is and stays."
   type        = string

@@ -19,8 +19,9 @@ provider "aws" {
 module "omnisentinel" {
   source = "../.."
 
-  manifest = var.manifest
-  url_auth = "NONE" # anyone may connect; every request needs an API key of the project
+  manifest         = var.manifest
+  previous_secrets = var.previous_secrets
+  url_auth         = "NONE" # anyone may connect; every request needs an API key of the project
 
   # environment  = { CRM_URL = "https://crm.example.com" }   what the project refers to as ${CRM_URL}
   # alarm_emails = ["ops@example.com"]

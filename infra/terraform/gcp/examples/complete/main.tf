@@ -21,13 +21,14 @@ provider "google" {
 module "omnisentinel" {
   source = "../.."
 
-  name       = "omni-prod"
-  project_id = var.project_id
-  region     = var.region
-  residency  = "europe-"
-  manifest   = var.manifest
-  canary     = var.canary
-  labels     = { team = "data" }
+  name             = "omni-prod"
+  project_id       = var.project_id
+  region           = var.region
+  residency        = "europe-"
+  manifest         = var.manifest
+  previous_secrets = var.previous_secrets
+  canary           = var.canary
+  labels           = { team = "data" }
 
   ask_invokers = ["group:analysts@example.com", "serviceAccount:dashboard@${var.project_id}.iam.gserviceaccount.com"]
   environment  = { CRM_URL = "https://crm.example.com", SMTP_HOST = "smtp.example.com" }

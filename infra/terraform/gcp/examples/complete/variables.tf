@@ -9,6 +9,12 @@ variable "manifest" {
   type        = string
 }
 
+variable "previous_secrets" {
+  description = "Set by `omni deploy gcp --apply`: the secrets of the version that still has calls."
+  type        = list(string)
+  default     = []
+}
+
 variable "project_id" {
   description = "The Google Cloud project."
   type        = string

@@ -22,11 +22,12 @@ provider "google" {
 module "omnisentinel" {
   source = "../.."
 
-  project_id   = var.project_id
-  region       = var.region
-  manifest     = var.manifest
-  canary       = var.canary
-  ask_invokers = ["allUsers"] # anyone may connect; every request needs an API key of the project
+  project_id       = var.project_id
+  region           = var.region
+  manifest         = var.manifest
+  previous_secrets = var.previous_secrets
+  canary           = var.canary
+  ask_invokers     = ["allUsers"] # anyone may connect; every request needs an API key of the project
 
   # environment  = { CRM_URL = "https://crm.example.com" }   what the project refers to as ${CRM_URL}
   # alarm_emails = ["ops@example.com"]
