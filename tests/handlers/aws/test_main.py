@@ -196,6 +196,19 @@ def test_every_error_of_watch_is_one_for_lambda(start: Start, project: Path) -> 
     assert broken.error["errorType"] == "ConfigInvalid"
 
 
+def test_a_timer_that_is_newer_than_the_version_it_reaches_is_no_failure(start: Start) -> None:
+    """While a canary takes its calls, timers of new alerts reach the version before: no retry, no dead letter, no
+    alarm, and a line in the log."""
+    watch = start("watch")
+    result = watch.invoke({"alert": "brand-new", "scheduled_at": "2026-11-20T09:00:00Z"})
+    assert result.error is None
+    assert (result.payload["alert"], result.payload["slot"]) == ("brand-new", "2026-11-20T09:00:00Z")
+    assert "no alert 'brand-new'" in result.payload["skipped"]
+    assert "no run: this version has no alert brand-new" in watch.log()
+    by_hand = watch.invoke({"alert": "brand-new"})
+    assert by_hand.error is not None and by_hand.error["errorType"] == "NotFound"
+
+
 def test_an_alert_whose_query_fails_is_a_run_that_went_well(start: Start, project: Path) -> None:
     (project / "shop.db").unlink()
     result = start("watch").invoke(event("aws_eventbridge_scheduler"))
