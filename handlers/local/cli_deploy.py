@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,8 @@ def deploy(options: argparse.Namespace) -> int:
 def _deployment(options: argparse.Namespace, cloud: str) -> Deployment:
     from infra.deploy.steps import Deployment
 
-    return Deployment(cloud, load_project(options).root.resolve(), Path(options.out))
+    root = load_project(options).root.resolve()
+    return Deployment(cloud, root, Path(options.out) if options.out else root / "dist")
 
 
 def _forward(there: Deployment, options: argparse.Namespace) -> int:
@@ -68,20 +70,27 @@ def _planned(there: Deployment, manifest: Path, options: argparse.Namespace, bac
     if not wants_json(options):
         _show(found, options)
     if found.empty:
+        there.settle(manifest)
         outputs = there.outputs()
     elif there.cloud == "gcp" and there.takes_canary and not back:
         outputs = _with_canary(there, manifest, options)
     else:
-        outputs = there.apply(manifest)
+        outputs = there.apply(manifest, back=back)
     followed = follow(there.cloud, outputs, _note, at_once=back)  # who goes back does not want to wait
     absent = _absent_secrets(there, manifest, outputs)
     if wants_json(options):
         print_json({**found.to_dict(), "outputs": outputs, "canary": followed, "absent_secrets": absent})
     else:
         say("")
-        for name, value in outputs.items():
-            say(f"{name} = {value}")
+        _say_outputs(outputs)
     return 0
+
+
+def _say_outputs(outputs: dict[str, Any]) -> None:
+    import json
+
+    for name, value in outputs.items():
+        say(f"{name} = {value if isinstance(value, str) else json.dumps(value)}")
 
 
 def _harmless(found: Summary, options: argparse.Namespace) -> Summary:
@@ -179,9 +188,7 @@ def _status(there: Deployment, options: argparse.Namespace) -> int:
         shares = "".join(f", {share:.0%} to version {version}" for version, share in one["weights"].items())
         state = f" ({one['status']}{': ' + one['why'] if one.get('why') else ''})" if one.get("status") else ""
         say(f"{name}: calls go to version {one['live']}{shares}; newest {one['newest']}{state}")
-    for name, value in outputs.items():
-        if name != "canary":
-            say(f"{name} = {value}")
+    _say_outputs({name: value for name, value in outputs.items() if name != "canary"})
     return 0
 
 
@@ -220,5 +227,6 @@ def _show(found: Summary, options: argparse.Namespace) -> None:
 
 
 def _note(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
+    with suppress(OSError, ValueError):  # who reads it may have gone; the deployment goes on
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()

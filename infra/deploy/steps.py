@@ -11,8 +11,7 @@ import hashlib
 import json
 import os
 import re
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,13 +19,16 @@ from typing import Any
 
 from core.errors import ConfigInvalid, NotFound
 from core.request import new_id
+from infra.deploy.child import sweep
 from infra.deploy.summary import Summary, summary
-from infra.deploy.terraform import Terraform
+from infra.deploy.terraform import NotInitialized, Terraform
 from infra.layer import ROOT
 from infra.parts import parts
 
 MODULES = ROOT / "infra" / "terraform"
+DEFAULTS = "omni.auto.tfvars.json"
 _KEPT = 50
+_BACK = "rolled_back"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,15 @@ class Deployment:
 
         Returns a manifest that no later build changes: its name says what is in it.
         """
-        report = parts(self.cloud, self.root, self.out, **options)
-        return self._frozen(read(report.manifest)), self._root_module()
+        try:
+            report = parts(self.cloud, self.root, self.out, **options)
+            return self._frozen(read(report.manifest)), self._root_module()
+        except OSError as error:
+            place = error.filename or self.out
+            raise ConfigInvalid(
+                f"{place} cannot be written or read: {error.strerror}. Choose another --out, or make room for it.",
+                file=str(place),
+            ) from None
 
     def plan(
         self, manifest: Path, calls_per_hour: Mapping[str, float | None], canary: Mapping[str, Any] | None = None
@@ -72,8 +81,10 @@ class Deployment:
         ``canary``: a value of the root module's variable of that name, where it has one.
         """
         terraform = self.terraform
+        sweep(self.plan_file.parent, "*.tfplan")  # of runs that were killed
         terraform.init()
         given = {"manifest": str(manifest.resolve())}
+        self._write_defaults(manifest)
         if canary is not None and self.takes_canary:
             given["canary"] = json.dumps(canary)
         found = terraform.plan(self.plan_file, given)
@@ -87,13 +98,22 @@ class Deployment:
 
     def outputs(self) -> dict[str, Any]:
         """What the last apply told; empty before the first."""
-        return self.terraform.outputs() if any(self.folder.glob("*.tf")) else {}
+        if not any(self.folder.glob("*.tf")):
+            return {}
+        try:
+            return self.terraform.outputs()
+        except NotInitialized:  # a fresh checkout
+            self.terraform.init()
+            return self.terraform.outputs()
 
-    def apply(self, manifest: Path, *, settled: bool = True) -> dict[str, Any]:
-        """Carry out the last plan, and keep its manifest where it is ``settled``; returns the outputs."""
+    def apply(self, manifest: Path, *, settled: bool = True, back: bool = False) -> dict[str, Any]:
+        """Carry out the last plan, and keep its manifest where it is ``settled``; returns the outputs.
+
+        ``back``: it is one that was deployed before, and what came after it is taken back.
+        """
         self.terraform.apply(self.plan_file)
         if settled:
-            self.keep(manifest)
+            self.keep(manifest, back=back)
         return self.terraform.outputs()
 
     # ── what was deployed ────────────────────────────────────────────────────────────────────────────────────────
@@ -107,14 +127,14 @@ class Deployment:
         return kept[-1][1] if kept else None
 
     def previous(self) -> Path:
-        """A manifest beside the parts for the deployment before the last one that differs from it.
+        """A manifest beside the parts for the deployment before the one that serves; after a rollback, the one before.
 
         Raises NotFound where there is none, and ConfigInvalid where its zips are not in ``out`` any more.
         """
-        kept = [manifest for _, manifest in self.history()]
-        earlier = next((m for m in reversed(kept) if files(m) != files(kept[-1])), None)
-        if earlier is None:
+        standing = _standing(manifest for _, manifest in self.history())
+        if len(standing) < 2:
             raise NotFound(f"There is no earlier deployment in {self.folder / 'deployed'} to go back to.")
+        earlier = {name: value for name, value in standing[-2].items() if name != _BACK}
         place = self.out / self.cloud
         absent = [name for name in files(earlier) if not (place / name).is_file()]
         if absent:
@@ -137,16 +157,28 @@ class Deployment:
             draft.replace(place)
         return place
 
-    def keep(self, manifest: Path) -> None:
-        """Note that ``manifest`` is deployed."""
+    def settle(self, manifest: Path) -> None:
+        """Note that ``manifest`` is deployed where that is not known: a run before this one ended before it said so."""
+        last = self.last()
+        if last is None or files(last) != files(read(manifest)):
+            self.keep(manifest)
+
+    def keep(self, manifest: Path, *, back: bool = False) -> None:
+        """Note that ``manifest`` is deployed; ``back``: again, and not what came after it."""
         kept = self.folder / "deployed"
         kept.mkdir(exist_ok=True)
         place = kept / f"{self.clock():%Y%m%dT%H%M%S.%fZ}.json"
         draft = place.with_suffix(".new")
-        shutil.copyfile(manifest, draft)
+        text = json.dumps(read(manifest) | ({_BACK: True} if back else {}), indent=2, sort_keys=True)
+        draft.write_text(f"{text}\n", "utf-8")
         draft.replace(place)
         for old in sorted(kept.glob("*.json"))[:-_KEPT]:
             old.unlink()
+
+    def _write_defaults(self, manifest: Path) -> None:
+        """So that Terraform's own commands (destroy, plan) need no variable by hand."""
+        place = os.path.relpath(manifest.resolve(), self.folder.resolve())
+        (self.folder / DEFAULTS).write_text(json.dumps({"manifest": place}) + "\n", "utf-8")
 
     def _root_module(self) -> bool:
         if any(self.folder.glob("*.tf")):
@@ -157,8 +189,20 @@ class Deployment:
             module = os.path.relpath(self.modules / self.cloud, self.folder)
             text = file.read_text("utf-8").replace('"../.."', json.dumps(module))
             (self.folder / file.name).write_text(text, "utf-8")
-        (self.folder / ".gitignore").write_text(".terraform/\n*.tfstate*\n", "utf-8")
+        (self.folder / ".gitignore").write_text(f".terraform/\n*.tfstate*\n{DEFAULTS}\n", "utf-8")
         return True
+
+
+def _standing(manifests: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The deployments that were not taken back, oldest first; the last one serves. One after the other differ."""
+    standing: list[Mapping[str, Any]] = []
+    for manifest in manifests:
+        if manifest.get(_BACK):
+            while len(standing) > 1 and files(standing[-1]) != files(manifest):
+                standing.pop()
+        if not standing or files(standing[-1]) != files(manifest):
+            standing.append(manifest)
+    return standing
 
 
 def files(manifest: Mapping[str, Any]) -> tuple[str, str]:

@@ -6,19 +6,17 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
-import sys
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from core.errors import ConfigInvalid, Error, SourceAuth, SourceError, StateConflict
+from infra.deploy import child
 
 LEAST = (1, 9)
-_VERSION_S, _STEP_S = 30, 3_600
+_VERSION_S = 30
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 _FRAME = re.compile(r"^[╷│╵]\s?", re.MULTILINE)
 
@@ -55,56 +53,37 @@ class Terraform:
         return {name: one["value"] for name, one in found.items() if not one.get("sensitive")}
 
     def _run(self, *arguments: str, quiet: bool = False, shown: bool = False) -> str:
-        """Run to the end, also when we are interrupted: Terraform stops well and keeps its state by itself."""
-        binary = find()
+        """Run to the end, also when we are interrupted: Terraform stops well and keeps its state by itself.
+
+        ``quiet``: what it says may be secret, and goes into no file.
+        """
+        command = [str(find()), *arguments]
         env = {**os.environ, "TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "CHECKPOINT_DISABLE": "1"}
-        child = subprocess.Popen(  # noqa: S603 (our own arguments)
-            [str(binary), *arguments], cwd=self.folder, env=env, text=True, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-        )  # fmt: skip
-        with child, _PassingOn(child):
-            out, err = _read(child, shown)
-        if not quiet:
-            self.log.parent.mkdir(parents=True, exist_ok=True)
+        if quiet:
+            told = subprocess.run(  # noqa: S603 (our own arguments)
+                command, cwd=self.folder, env=env, text=True, stdin=subprocess.DEVNULL, capture_output=True, check=False
+            )
+            ended = child.Ended(told.returncode, told.stdout, told.stderr, interrupted=False)
+        else:
+            ended = child.run(command, self.folder, env, self.log.parent, shown=shown)
             with self.log.open("a", encoding="utf-8") as log:
-                log.write(f"$ terraform {' '.join(arguments)}\n{out}{err}\n")
-        if child.returncode != 0:
-            raise explained(err or out, arguments[0], self.log)
-        return out
+                log.write(f"$ terraform {' '.join(arguments)}\n{ended.out}{ended.err}\n")
+        if ended.code != 0 and ended.interrupted:
+            raise Interrupted(
+                f"terraform {arguments[0]} was interrupted; what it had done is in its state. Run the same command "
+                f"again to go on. The whole output is in {self.log}.", file=str(self.log),
+            )  # fmt: skip
+        if ended.code != 0:
+            raise explained(ended.err or ended.out, arguments[0], self.log)
+        return ended.out
 
 
-class _PassingOn:
-    """Ctrl-C and SIGTERM go to the child, which is waited for; the second Ctrl-C makes it stop at once."""
-
-    def __init__(self, child: subprocess.Popen[str]) -> None:
-        self._child = child
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, lambda *_: self._child.send_signal(signal.SIGINT))
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+class Interrupted(SourceError):
+    """We were told to stop, and Terraform stopped."""
 
 
-def _read(child: subprocess.Popen[str], shown: bool) -> tuple[str, str]:
-    """Both streams to their end; with ``shown``, standard output also goes to our standard error as it comes."""
-    assert child.stdout is not None and child.stderr is not None
-    errors: list[str] = []
-    reader = threading.Thread(target=lambda: errors.append(child.stderr.read()), daemon=True)  # type: ignore[union-attr] # a pipe
-    reader.start()
-    lines: list[str] = []
-    for line in child.stdout:
-        lines.append(line)
-        if shown:
-            sys.stderr.write(f"  {line}")
-            sys.stderr.flush()
-    child.wait(_STEP_S)
-    reader.join(5)
-    return "".join(lines), "".join(errors)
+class NotInitialized(ConfigInvalid):
+    """The folder has no providers, modules or backend yet, as after a fresh checkout."""
 
 
 def find() -> Path:
@@ -126,8 +105,9 @@ def find() -> Path:
 def explained(text: str, command: str, log: Path) -> Error:
     """What Terraform's error output means to who runs ``omni deploy``."""
     plain = _FRAME.sub("", _ESCAPES.sub("", text))
+    flat = " ".join(plain.split())  # Terraform wraps its lines
     for pattern, make in _MEANINGS:
-        found = re.search(pattern, plain)
+        found = re.search(pattern, flat, re.IGNORECASE)
         if found:
             return make(found, plain, log)
     errors = [block.strip() for block in re.split(r"(?m)^Error: ", plain)[1:]]
@@ -153,18 +133,19 @@ def _denied(found: re.Match[str], _plain: str, log: Path) -> Error:
     )  # fmt: skip
 
 
-def _variable(found: re.Match[str], plain: str, _log: Path) -> Error:
+def _variable(_found: re.Match[str], plain: str, _log: Path) -> Error:
     """The module's own sentence: the lines above the one that says which rule was checked."""
     name = re.search(r"var\.(\w+)", plain) or re.search(r"variable \"(\w+)\"", plain)
     lines: list[str] = []
-    for line in plain[found.end() :].splitlines():
+    _, _, rest = plain.partition("Invalid value for variable")
+    for line in rest.splitlines():
         if line.startswith("This was checked"):
             break
         if line.strip() and line[0] in "│├ ":
             lines = []  # what Terraform quotes comes before the sentence
         else:
             lines.append(line.strip())
-    text = " ".join(" ".join(lines).split()) or " ".join(plain[found.end() :].split())[:400]
+    text = " ".join(" ".join(lines).split()) or " ".join(rest.split())[:400]
     return ConfigInvalid(f"Variable {name[1] if name else '?'}: {text}", key=name[1] if name else None)
 
 
@@ -192,11 +173,12 @@ def _unset(_found: re.Match[str], plain: str, _log: Path) -> Error:
 _MEANINGS = (
     (r"Error acquiring the state lock", _locked),
     (r"is not authorized to perform: (?P<action>[\w:.-]+)", _denied),
-    (r"Permission '(?P<action>[\w.]+)' denied", _denied),
+    (r"Permission ['\"](?P<action>[\w.]+)['\"] denied", _denied),
+    (r"Required ['\"](?P<action>[\w.]+)['\"] permission", _denied),
     (r"does not have authorization to perform action '(?P<action>[\w./*]+)'", _denied),
     (
-        r"No valid credential sources found|could not find default credentials|unable to build authorizer|"
-        r"please run 'az login'",
+        r"no valid credential sources|could not find default credentials|no credentials loaded|"
+        r"unable to build authorizer|please run 'az login'",
         lambda _f, _p, log: SourceAuth(f"Terraform has no credentials for this cloud: sign in first. See {log}."),
     ),
     (
@@ -206,9 +188,13 @@ _MEANINGS = (
             f"{' '.join(plain.split())[:300]} See {log}.", key="required_providers",
         ),
     ),
+    (
+        r"required plugins are not installed|initialization required|module not installed|run .?terraform init",
+        lambda _f, _p, _l: NotInitialized("Terraform is not initialized in this folder."),
+    ),
     (r"Error: Invalid value for variable", _variable),
     (
-        r"(?i)invalid aws region:? (?P<region>[\w-]+)",
+        r"invalid aws region:? (?P<region>[\w-]+)",
         lambda found, _p, _l: ConfigInvalid(f"There is no AWS region {found['region']!r}.", key="region"),
     ),
     (r"Error: (?:Resource|Module|Check block) (?:precondition|postcondition|assertion) failed", _condition),

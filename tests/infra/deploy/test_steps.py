@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -115,10 +117,74 @@ def test_rollback_goes_to_what_was_deployed_before(there: Deployment) -> None:
     back = there.previous()
     found = there.plan(back, {})
     assert [verb for verb, _ in found.timers] == ["change"]
-    assert there.apply(back)["project"] == first
-    there.plan(forth := there.previous(), {})
-    assert there.apply(forth)["project"] == second
-    assert len(there.history()) == 5
+    assert there.apply(back, back=True)["project"] == first
+    assert len(there.history()) == 4
+
+
+def test_each_rollback_goes_further_back_and_never_to_what_was_taken_back(there: Deployment) -> None:
+    made = []
+    for minutes in (5, 6, 10):
+        schedule(there, f"*/{minutes} * * * *")
+        made.append(deployed(there))
+    for earlier in (made[1], made[0]):
+        there.plan(back := there.previous(), {})
+        assert there.apply(back, back=True)["project"] == earlier
+        assert "rolled_back" not in json.loads(back.read_text())
+    with pytest.raises(NotFound, match="no earlier deployment"):
+        there.previous()
+    schedule(there, "*/12 * * * *")
+    deployed(there)
+    there.plan(back := there.previous(), {})
+    assert there.apply(back, back=True)["project"] == made[0], "not the ones that were taken back"
+
+
+def test_a_deployment_whose_run_ended_before_it_was_noted_is_noted_by_the_next(there: Deployment) -> None:
+    first = deployed(there)
+    schedule(there, "*/5 * * * *")
+    manifest, _ = there.prepare(offline=True)
+    there.plan(manifest, {})
+    there.terraform.apply(there.plan_file)  # and here the process ended
+    assert there.plan(manifest, {}).empty
+    for _ in range(2):
+        there.settle(manifest)
+    assert len(there.history()) == 2
+    assert json.loads(there.previous().read_text())["project"]["digest"] == first
+
+
+def test_a_fresh_checkout_knows_what_is_deployed(there: Deployment) -> None:
+    project = deployed(there)
+    shutil.rmtree(there.folder / ".terraform")
+    assert there.outputs()["project"] == project
+
+
+def test_terraforms_own_destroy_needs_nothing_by_hand(there: Deployment) -> None:
+    deployed(there)
+    done = subprocess.run(["terraform", f"-chdir={there.folder}", "destroy", "-input=false", "-auto-approve"],
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "omni.auto.tfvars.json" in (there.folder / ".gitignore").read_text()
+
+
+def test_plans_of_runs_that_were_killed_do_not_stay(there: Deployment) -> None:
+    deployed(there)
+    old, new = (there.plan_file.with_name(f"{name}.tfplan") for name in ("old", "new"))
+    for file in (old, new):
+        file.write_bytes(b"")
+    os.utime(old, (0, 0))
+    deployed(there)
+    assert new.exists() and not old.exists()
+
+
+@pytest.mark.parametrize("place", ["file", "deploy"])
+def test_a_place_that_cannot_be_written_is_named(there: Deployment, tmp_path: Path, place: str) -> None:
+    if place == "file":
+        (tmp_path / "taken").write_text("")
+        there = replace(there, out=tmp_path / "taken" / "dist")
+    else:
+        there.folder.parent.mkdir()
+        there.folder.write_text("")
+    with pytest.raises(ConfigInvalid, match=r"taken|deploy/aws"):
+        there.prepare(offline=True)
 
 
 def test_rollback_without_the_zips_says_how_to_have_them_again(there: Deployment) -> None:

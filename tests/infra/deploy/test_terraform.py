@@ -163,9 +163,62 @@ def test_an_interrupted_apply_keeps_what_it_did_and_goes_on_the_next_time(folder
     }
 
 
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL])
+def test_whoever_ends_us_does_not_end_terraform_before_it_has_kept_its_state(folder: Path, number: int) -> None:
+    """A closed terminal is told to it, and it stops well; of a kill it hears nothing and goes on to its end."""
+    text = SLOW.replace("sleep 8", "for i in 1 2 3 4 5 6 7 8; do echo line $i; sleep 0.5; done")
+    terraform = module(folder, text + 'resource "terraform_data" "last" { depends_on = [terraform_data.slow] }')
+    terraform.plan(folder / "plan", {})
+    child = applying(folder)
+    child.send_signal(number)
+    child.wait(60)
+    lock = folder / ".terraform.tfstate.lock.info"
+    for _ in range(300):
+        if not lock.exists():
+            break
+        time.sleep(0.1)
+    kept = {one["name"] for one in json.loads((folder / "terraform.tfstate").read_text())["resources"]}
+    assert {"quick", "slow"} <= kept and ("last" in kept) == (number == signal.SIGKILL)
+
+
+def test_who_reads_what_we_say_may_go_away(folder: Path) -> None:
+    terraform = module(folder, SLOW.replace("sleep 8", "sleep 2"))
+    terraform.plan(folder / "plan", {})
+    child = applying(folder)
+    assert child.stderr is not None
+    child.stderr.close()
+    assert child.wait(60) == 0
+    assert "slow" in {one["name"] for one in json.loads((folder / "terraform.tfstate").read_text())["resources"]}
+
+
+def test_an_interrupt_is_said_to_be_one(folder: Path) -> None:
+    terraform = module(folder, SLOW)
+    terraform.plan(folder / "plan", {})
+    child = applying(folder)
+    child.send_signal(signal.SIGINT)
+    _, told = child.communicate(timeout=60)
+    assert (
+        "was interrupted; what it had done is in its state" in told
+        and "execution halted" not in told.split("Interrupted")[-1]
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "kind", "says"),
     [
+        (
+            "│ Error: reading S3 Bucket (x): operation error S3: HeadBucket: User: arn:aws:iam::1:user/me is not\n"
+            "│ authorized to perform: s3:ListBucket on resource: x",
+            SourceAuth, "needs s3:ListBucket",
+        ),
+        ('Error: Permission "run.services.create" denied on x', SourceAuth, "needs run.services.create"),
+        ("Error: Required 'cloudkms.keyRings.create' permission for 'x'", SourceAuth, "needs cloudkms.keyRings.create"),
+        ("Error: no valid credential sources for S3 Backend found", SourceAuth, "sign in first"),
+        (
+            "Error: Failed to query available provider packages\n\nlocked provider hashicorp/aws 4.67.0 does not\n"
+            "match configured version constraint >= 5.100.0",
+            ConfigInvalid, "outside the range",
+        ),
         (
             "│ Error: creating IAM Role (x): operation error IAM: CreateRole, https response error StatusCode: 403, "
             "AccessDenied: User: arn:aws:iam::1:user/me is not authorized to perform: iam:CreateRole on resource: x",
