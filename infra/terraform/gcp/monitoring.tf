@@ -145,9 +145,9 @@ resource "google_monitoring_alert_policy" "missed_sweeps" {
     content   = "No sweep of ${var.name} has succeeded for ${var.alarms.missed_sweep_minutes} minutes: alerts may not run and messages may wait. Look at the timer ${var.name}--sweep and at the log of ${var.name}-watch."
     mime_type = "text/markdown"
   }
-  alert_strategy {
-    auto_close = "1800s"
-  }
+
+  # No auto_close: an incident is closed after so long without data, which is just what this one is about. Google's own is
+  # seven days.
 
   # Last: Monitoring may not know a metric of logs for up to ten minutes after it was made, and refuses a policy on it.
   depends_on = [google_cloud_run_v2_service.this, google_cloud_scheduler_job.timer]

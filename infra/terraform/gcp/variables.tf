@@ -10,18 +10,18 @@ variable "alarm_emails" {
 }
 
 variable "alarms" {
-  description = "Thresholds of the alarms. missed_sweep_minutes: no sweep has succeeded for so long. errors: answers of 5xx of one function within 5 minutes. ask_p99_ms, watch_p95_ms: latencies."
+  description = "Thresholds of the alarms. missed_sweep_minutes: no sweep has succeeded for so long; 15 at least, for Monitoring counts what is in logs up to ten minutes late. errors: answers of 5xx of one function within 5 minutes. ask_p99_ms, watch_p95_ms: latencies."
   type = object({
     ask_p99_ms           = optional(number, 10000)
     errors               = optional(number, 1)
-    missed_sweep_minutes = optional(number, 5)
+    missed_sweep_minutes = optional(number, 15)
     watch_p95_ms         = optional(number, 60000)
   })
   default = {}
 
   validation {
-    condition     = var.alarms.missed_sweep_minutes >= 3 && var.alarms.missed_sweep_minutes <= 60 && floor(var.alarms.missed_sweep_minutes) == var.alarms.missed_sweep_minutes
-    error_message = "alarms.missed_sweep_minutes has to be a whole number from 3 to 60."
+    condition     = var.alarms.missed_sweep_minutes >= 15 && var.alarms.missed_sweep_minutes <= 60 && floor(var.alarms.missed_sweep_minutes) == var.alarms.missed_sweep_minutes
+    error_message = "alarms.missed_sweep_minutes has to be a whole number from 15 to 60."
   }
   validation {
     condition     = var.alarms.errors >= 1 && var.alarms.ask_p99_ms > 0 && var.alarms.watch_p95_ms > 0

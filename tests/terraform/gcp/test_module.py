@@ -78,6 +78,16 @@ def test_the_policy_on_a_metric_of_logs_comes_when_the_metric_is_known(state: Va
     assert not {f"module.this.{name}" for name in slow} & set(metric), "made at the beginning"
 
 
+def test_silence_of_the_sweep_rings_when_it_is_silence_and_goes_on_ringing(state: Values) -> None:
+    policies = state.resources("google_monitoring_alert_policy")
+    silence = policies.pop("google_monitoring_alert_policy.missed_sweeps")
+    (absent,) = silence["conditions"][0]["condition_absent"]
+    late_s = 600  # until Monitoring counts what is in logs
+    assert int(absent["duration"].removesuffix("s")) > late_s
+    assert silence["alert_strategy"] == [], "it closes an incident that has no data, and this one never has"
+    assert {one["alert_strategy"][0]["auto_close"] for one in policies.values()} == {"1800s"}
+
+
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("example", ["minimal", "complete"])
 def test_the_examples_are_valid(module: ModuleOf, end: str, example: str) -> None:
@@ -93,7 +103,7 @@ def test_what_the_complete_example_says_is_taken(module: ModuleOf, manifest: Pat
     text = (MODULES / "gcp" / "examples" / "complete" / "main.tf").read_text()
     given = variables(
         manifest, name="omni-prod", residency="europe-", labels={"team": "data"}, settings={"threads": "2"},
-        vpc={"network": "n", "subnetwork": "s"}, alarms={"missed_sweep_minutes": 3}, tracing=True,
+        vpc={"network": "n", "subnetwork": "s"}, alarms={"missed_sweep_minutes": 20}, tracing=True,
         budget={"amount": 50, "billing_account": "012345-6789AB-CDEF01", "currency": "EUR"},
     )  # fmt: skip
     assert all(re.search(rf"\b{name} +=", text) for name in given)

@@ -44,7 +44,7 @@ module "omnisentinel" {
   }
 
   alarm_emails       = ["ops@example.com"]
-  alarms             = { ask_p99_ms = 5000, missed_sweep_minutes = 3 }
+  alarms             = { ask_p99_ms = 5000, missed_sweep_minutes = 20 }
   log_retention_days = 90
   tracing            = true
   budget             = { amount = 50, billing_account = "012345-6789AB-CDEF01", currency = "EUR" }
