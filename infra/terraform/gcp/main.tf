@@ -12,10 +12,10 @@ locals {
   # What has no value yet and no default: the first call that needs it would fail.
   unset = setsubtract(toset(local.manifest.environment), toset(keys(var.environment)))
 
-  apis = [
+  apis = concat(var.budget == null ? [] : ["billingbudgets"], [
     "artifactregistry", "cloudbuild", "cloudkms", "cloudscheduler", "firestore", "iam", "logging", "monitoring",
     "pubsub", "run", "secretmanager", "storage",
-  ]
+  ])
 }
 
 resource "google_project_service" "this" {

@@ -206,4 +206,6 @@ resource "google_billing_budget" "this" {
       monitoring_notification_channels = slice(local.channels, 0, min(5, length(local.channels)))
     }
   }
+
+  depends_on = [google_project_service.this]
 }

@@ -68,6 +68,22 @@ def test_it_is_applied_stays_as_it_is_and_goes_without_a_trace(
     assert ours.destroy().resources() == {}
 
 
+SERVICES = {"cloud_run_v2": "run", "kms": "cloudkms", "cloud_scheduler": "cloudscheduler", "project_iam": "iam",
+            "service_account": "iam", "secret_manager": "secretmanager", "artifact_registry": "artifactregistry",
+            "billing": "billingbudgets", "project_service": "serviceusage"}  # fmt: skip
+
+
+def test_every_api_that_the_module_calls_is_enabled(module: ModuleOf, good: dict[str, Any]) -> None:
+    """With a project to which calls are counted, each has to be enabled there. Service Usage enables the others."""
+    plan = module("gcp").plan({**good, "budget": {"amount": 5, "billing_account": "012345-6789AB-CDEF01"}})
+    enabled = {one["service"] for one in plan.resources("google_project_service").values()}
+    kinds = {a.partition(".")[0].removeprefix("google_") for a in plan.resources() if a.startswith("google_")}
+    called = {next((api for part, api in SERVICES.items() if kind.startswith(part)), kind.split("_")[0])
+              for kind in kinds} - {"serviceusage"}  # fmt: skip
+    assert {f"{one}.googleapis.com" for one in called} - enabled == set()
+    assert not [one for one in (module("gcp").plan(good)).resources() if "billingbudgets" in one]
+
+
 def test_the_policy_on_a_metric_of_logs_comes_when_the_metric_is_known(state: Values) -> None:
     (this,) = state.document["values"]["root_module"]["child_modules"]
     after = {one["address"]: one.get("depends_on", []) for one in this["resources"]}
@@ -112,6 +128,8 @@ def test_what_the_complete_example_says_is_taken(module: ModuleOf, manifest: Pat
     assert budget["amount"][0]["specified_amount"][0] | {"nanos": None} == {
         "currency_code": "EUR", "units": "50", "nanos": None,
     }  # fmt: skip
+    enabled = {one["service"] for one in plan.resources("google_project_service").values()}
+    assert "billingbudgets.googleapis.com" in enabled, "the provider counts the call against this project"
     ask = service(plan, "ask")
     assert ask["template"][0]["vpc_access"][0]["network_interfaces"][0]["subnetwork"] == "s"
     assert ask["labels"] == {"team": "data", "deployment": "omni-prod"}
