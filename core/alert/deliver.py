@@ -3,13 +3,17 @@
 Each mark is written before or after the send it is about, so a run that dies leaves a message that is owed, or one
 marked ``sending``, which is sent again under the same id. Counted before sending, attempts end even for a message
 that kills its sender.
+
+Order holds within an episode. A newer episode waits for an older one's message on its channel until that has failed
+``_OVERTAKEN_AFTER`` times, and then goes only once the older one was tried again just before: after an outage all are
+told in order, and a message that is refused for ever holds up nobody.
 """
 
 from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
@@ -24,6 +28,8 @@ from core.errors import CallerError, Error, Internal
 from core.model import DeliveryPolicy
 
 MAX_RETRY_AFTER_S = 3600.0
+_OVERTAKEN_AFTER = 3
+_SLOW = 0.25  # of the time for one message: a failure that took as long is that of a channel that hangs
 _BATCH = 45
 _T = TypeVar("_T")
 _log = logging.getLogger("omni.alert")
@@ -50,6 +56,17 @@ class Delivered:
         return {**shown, "given_up": self.dead} if self.dead else shown
 
 
+@dataclass(slots=True)
+class Round:
+    """What the drains of one sweep share: how long something may be begun, and the channels that hung in it.
+
+    What is owed to a channel that hung is left to the next round, and that counts as no attempt.
+    """
+
+    left: Callable[[], float]
+    hung: set[str] = field(default_factory=set)
+
+
 class Delivery:
     """``send_s``: time for one message. ``run_s``: after that, a run leaves the rest to the next sweep."""
 
@@ -62,65 +79,97 @@ class Delivery:
         self._send_s = send_s
         self._run_s = run_s
 
-    def is_due(self, view: View) -> bool:
+    def is_due(self, view: View, within: Round | None = None) -> bool:
         """Whether a drain would do anything now."""
-        now = self._clock()
-        owed = view.owed()
-        if not owed:
-            return False
-        if is_silenced(view.silence, now):
-            return any(not m.progress.get("held") for m in owed)
-        return bool(dropped(owed, view.silence, now)) or any(self._ready(owed, now))
+        return self.urgency(view, within) is not None
 
-    def drain(self, claim: Claim) -> Delivered:
+    def urgency(self, view: View, within: Round | None = None) -> tuple[bool, float] | None:
+        """Which of several alerts to drain first, the smallest; None where nothing is due: what was not tried yet
+        before what has failed, then what has waited longest."""
+        now, owed = self._clock(), view.owed()
+        if is_silenced(view.silence, now):
+            return None if all(m.progress.get("held") for m in owed) else (False, 0.0)
+        if dropped(owed, view.silence, now):
+            return False, 0.0
+        ready = self._ready(owed, now, (), within.hung if within else ())
+        return min(((m.progress["attempts"] > 0, m.progress["at"]) for m in ready), default=None)
+
+    def drain(self, claim: Claim, within: Round | None = None) -> Delivered:
         """Send everything that is due and give the claim back."""
         done = Delivered()
         budget = Deadline(self._run_s)
-        self._hold_or_drop(claim)
+        within = within or Round(budget.left)
         tried: set[tuple[str, str]] = set()
-        while claim.held and not is_silenced(claim.view.silence, self._clock()) and budget.left() > 0:
-            ready = [m for m in self._ready(claim.view.owed(), self._clock()) if _identity(m) not in tried]
+        while claim.held and claim.view.owed():
+            claim.see_mute()
+            if is_silenced(claim.view.silence, self._clock()):
+                self._hold(claim)
+                break
+            self._drop(claim)
+            if not min(budget.left(), within.left()) > 0:
+                break
+            ready = self._ready(claim.view.owed(), self._clock(), tried, within.hung)
             if not ready:
                 break
             tried.add(_identity(ready[0]))
-            self._deliver(claim, ready[0], done, last=len(ready) == 1)
+            self._deliver(claim, ready[0], done, within, last=len(ready) == 1)
         claim.release()
         done.owed = len(claim.view.owed())
         return done
 
-    def _ready(self, owed: Iterable[Owed], now: datetime) -> list[Owed]:
-        """Those that may be sent now: due, and not behind an earlier one of their stream."""
-        ready: list[Owed] = []
-        taken: set[tuple[str, str, bool]] = set()
+    def _ready(
+        self, owed: Iterable[Owed], now: datetime, tried: Collection[tuple[str, str]], hung: Collection[str]
+    ) -> list[Owed]:
+        """Those that may be sent now, one a stream at most."""
+        heads: dict[tuple[str, str, bool], dict[str, Owed]] = {}
         for m in owed:
-            if m.stream in taken:
-                continue
-            taken.add(m.stream)
-            if m.progress["status"] == "sending" or m.progress["at"] <= now.timestamp():
-                ready.append(m)
-        return ready
+            if m.channel not in hung:
+                heads.setdefault(m.stream, {}).setdefault(m.event["since"], m)  # the first of each episode, by age
+        found = (self._next(list(episodes.values()), now, tried) for episodes in heads.values())
+        return [m for m in found if m is not None]
 
-    def _hold_or_drop(self, claim: Claim) -> None:
-        now, silence, owed = self._clock(), claim.view.silence, claim.view.owed()
-        if is_silenced(silence, now):
-            fresh = [m for m in owed if not m.progress.get("held")]
-            for part in _batched(fresh):
-                for m in part:
-                    m.progress["held"] = True
-                claim.settle(part, [])
-            return
-        for gone in _batched(dropped(owed, silence, now)):
+    def _next(self, heads: Sequence[Owed], now: datetime, tried: Collection[tuple[str, str]]) -> Owed | None:
+        """Of the first messages of a stream's episodes, oldest first, the one that may be sent now."""
+        for m in heads:
+            if self._due(m, now) and _identity(m) not in tried:
+                if m is heads[0] or _identity(heads[0]) in tried:
+                    return m
+                # What has failed is tried once more just before it is overtaken, unless its receiver said when.
+                return None if heads[0].progress.get("asked") else heads[0]
+            if m.progress["attempts"] < _OVERTAKEN_AFTER:
+                return None
+        return None
+
+    def _due(self, m: Owed, now: datetime) -> bool:
+        wait: float = m.progress["at"] - now.timestamp()
+        # No wait is as long: the clock was set back.
+        if m.progress["status"] == "sending":
+            return True
+        return wait <= 0 or wait > max(MAX_RETRY_AFTER_S, self._policy.max_retry)
+
+    def _hold(self, claim: Claim) -> None:
+        for part in _batched([m for m in claim.view.owed() if not m.progress.get("held")]):
+            for m in part:
+                m.progress["held"] = True
+            claim.settle(part, [])
+
+    def _drop(self, claim: Claim) -> None:
+        for gone in _batched(dropped(claim.view.owed(), claim.view.silence, self._clock())):
             records = [_record(m, reason, self._clock()) for m, reason in gone]
             for m, _ in gone:
                 m.progress.clear()
             claim.settle([m for m, _ in gone], records)
 
-    def _deliver(self, claim: Claim, m: Owed, done: Delivered, *, last: bool) -> None:
+    def _deliver(self, claim: Claim, m: Owed, done: Delivered, within: Round, *, last: bool) -> None:
+        begun = self._clock()
+        early = not self._due(m, begun)
         m.progress["status"] = "sending"
-        m.progress["attempts"] += 1
+        m.progress["attempts"] += not early
         claim.settle([m], [], hold=self._send_s)
         error, detail = self._attempt(m)
         now = self._clock()
+        if error is not None and (now - begun).total_seconds() >= self._send_s * _SLOW:
+            within.hung.add(m.channel)
         record: list[history.Record] = []
         lost: list[dead.Entry] = []
         if error is None:
@@ -133,10 +182,21 @@ class Delivery:
             m.progress.clear()
             done.dead += lost
         else:
-            m.progress.update(status="owed", at=now.timestamp() + self._wait(m, error), error=_brief(error))
-        # A message that left its stream may let the next one of it go: only then is there more to do.
-        more = not last or (not m.progress and any(o.stream == m.stream and o.progress for o in claim.view.owed()))
+            self._put_off(m, error, now, early=early)
+        # A message that left its stream, or failed in it, may let the next one go: only then is there more to do.
+        more = not last or any(o.stream == m.stream and o.progress and o is not m for o in claim.view.owed())
         claim.settle([m], record, lost=lost, hold=0.0 if more else None)
+
+    def _put_off(self, m: Owed, error: Error, now: datetime, *, early: bool) -> None:
+        """An attempt before its time leaves that time as it is, unless the receiver now asks for a longer wait."""
+        asked = 0.0 if error.retry_after_ms is None else min(error.retry_after_ms / 1000, MAX_RETRY_AFTER_S)
+        policy = self._policy
+        backoff: float = min(policy.first_retry * 2.0 ** min(m.progress["attempts"] - 1, 40), policy.max_retry)
+        at = now.timestamp() + max(asked, 0.0 if early else backoff)
+        m.progress.update(status="owed", at=max(at, m.progress["at"]) if early else at, error=_brief(error))
+        m.progress.pop("asked", None)
+        if asked > 0:
+            m.progress["asked"] = True
 
     def _attempt(self, m: Owed) -> tuple[Error | None, str]:
         """What went wrong, and what the channel said."""
@@ -154,12 +214,6 @@ class Delivery:
     def _given_up(self, m: Owed, error: Error) -> bool:
         permanent = not error.retryable and not isinstance(error, CallerError | Internal)
         return permanent or m.progress["attempts"] >= self._policy.attempts
-
-    def _wait(self, m: Owed, error: Error) -> float:
-        policy = self._policy
-        backoff: float = min(policy.first_retry * 2.0 ** min(m.progress["attempts"] - 1, 40), policy.max_retry)
-        asked = 0.0 if error.retry_after_ms is None else error.retry_after_ms / 1000
-        return max(backoff, min(asked, MAX_RETRY_AFTER_S))
 
 
 def _batched(messages: Sequence[_T]) -> Iterator[Sequence[_T]]:

@@ -72,6 +72,11 @@ def message_id(of: Mapping[str, Any], channel: str) -> str:
     return f"{of['id']}/{_part(channel)}"
 
 
+def is_repeat(of: Mapping[str, Any]) -> bool:
+    """Whether it tells again what an earlier message of its episode told."""
+    return of["kind"] == "repeat" or (of["kind"] in ("error", "no_data") and not of["id"].endswith("/0"))
+
+
 def _part(text: str) -> str:
     from urllib.parse import quote
 

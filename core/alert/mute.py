@@ -1,8 +1,8 @@
 """Silences: judged when a message is about to be delivered, never in the state. Pure.
 
 While a silence lasts, messages are held. When it is over, an episode that is still on is told then; one that began
-and ended inside the silence is dropped with a record in the history; repeats that were held are superseded. What may
-already have reached its receiver is never dropped.
+and ended inside the silence is dropped with a record in the history; repeats that were held are superseded, as is one
+that a later one follows. What may already have reached its receiver is never dropped.
 
 A silence (JSON-ready): {"from", "until" (seconds since the epoch), "because", "by"}. It stays after its end, so that
 what was held can still be judged.
@@ -10,12 +10,12 @@ what was held can still be judged.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from core.alert.event import OF_RULE, OPENING
+from core.alert.event import OF_RULE, OPENING, is_repeat
 from core.alert.slot import parse
 
 Silence = Mapping[str, Any]
@@ -35,7 +35,7 @@ class Owed:
 
     @property
     def stream(self) -> tuple[str, str, bool]:
-        """Messages of one stream are told in order: a recovery never overtakes the alarm that it ends."""
+        """Where order matters: within an episode of it a recovery never overtakes the alarm that it ends."""
         return self.channel, self.event["instance"], self.event["kind"] in OF_RULE
 
     @property
@@ -49,17 +49,30 @@ def is_silenced(silence: Silence | None, now: datetime) -> bool:
 
 def dropped(owed: Iterable[Owed], silence: Silence | None, now: datetime) -> list[tuple[Owed, str]]:
     """Messages that will never be sent, with the reason: ``silenced`` or ``superseded``."""
-    if silence is None or is_silenced(silence, now):
+    if is_silenced(silence, now):
         return []
-    held = [m for m in owed if m.progress.get("held")]
-    unseen = {m.episode for m in held if _began_and_ended_inside(m, silence)}
-    out: list[tuple[Owed, str]] = []
+    owed = list(owed)
+    held = [m for m in owed if m.progress.get("held")] if silence is not None else []
+    unseen = {m.episode for m in held if silence is not None and _began_and_ended_inside(m, silence)}
+    gone = {id(m): "superseded" for m in _outdated(owed)}
     for m in held:
         if m.episode in unseen:
-            out.append((m, "silenced"))
-        elif m.event["kind"] == "repeat" and not m.progress["attempts"]:
-            out.append((m, "superseded"))
-    return out
+            gone[id(m)] = "silenced"
+        elif is_repeat(m.event) and not m.progress["attempts"]:
+            gone[id(m)] = "superseded"
+    return [(m, gone[id(m)]) for m in owed if id(m) in gone]
+
+
+def _outdated(owed: Sequence[Owed]) -> list[Owed]:
+    """Repeats that nobody was sent, and after which another of their episode is owed: it says the same, and later."""
+    found: list[Owed] = []
+    newer: set[tuple[str, str, bool, str]] = set()
+    for m in reversed(owed):
+        if is_repeat(m.event):
+            if m.episode in newer and not m.progress["attempts"]:
+                found.append(m)
+            newer.add(m.episode)
+    return found
 
 
 def _began_and_ended_inside(m: Owed, silence: Silence) -> bool:

@@ -224,6 +224,10 @@ class Claim:
         changes += self._lost(dead.added(view.dead(now), lost), now)
         self._write_seen(changes, hold=hold)
 
+    def see_mute(self) -> None:
+        """Look at the silence again: a person may set one at any time, without the lease."""
+        self.view.saw("mute", self._store.get(partition(self.view.name), "mute"))
+
     def release(self) -> None:
         """Give the alert back; no write where it is not held."""
         if self.held:

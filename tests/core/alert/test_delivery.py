@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from core.alert.dead import sentence
+from core.deadline import Deadline
 from core.errors import ConfigInvalid, Internal, SourceError, SourceTimeout
-from core.model import DeliveryPolicy
+from core.model import DeliveryPolicy, Rule
 from tests.core.alert.parts import ALERT, OK, World, answer, rule
 
 
@@ -101,6 +104,146 @@ def test_a_recovery_never_overtakes_its_alarm() -> None:
         world.pass_time(130)
         world.watcher.drain("revenue")
     assert world.receiver.kinds() == ["firing", "recovered"]
+
+
+def refuses(world: World, *parts: str) -> Callable[[dict[str, Any], str, Deadline], object]:
+    """A receiver that never takes a message whose id has one of these parts, and lists what it was asked to take."""
+
+    def send(message: dict[str, Any], channel: str, deadline: Deadline) -> object:
+        world.tried.append(message["id"].split("/")[2][9:13] + " " + message["kind"])
+        if any(part in message["id"] for part in parts):
+            raise SourceError("HTTP 500")
+        return world.receiver(message, channel, deadline)
+
+    return send
+
+
+class Refused(World):
+    def __init__(self, *parts: str) -> None:
+        super().__init__()
+        self.tried: list[str] = []
+        self.watcher.delivery._send = refuses(self, *parts)
+
+    def episode(self, of: Rule, minutes: float = 10.0) -> None:
+        for says in (ALERT, OK):
+            self.says = says
+            self.run(of, minutes)
+            for _ in range(int(minutes)):
+                self.pass_time(30)
+                self.watcher.drain("revenue")
+
+
+def test_a_message_that_is_always_refused_does_not_hold_up_later_episodes() -> None:
+    world = Refused("T091000Z/firing")
+    of = rule(schedule=None)
+    world.episode(of)
+    assert world.receiver.messages == []
+    world.says = ALERT
+    shown = world.run(of, minutes=5)
+    assert shown["delivered"] == 1
+    assert world.receiver.messages[-1]["slot"] == "2026-01-31T09:35:00Z"
+    assert world.tried[-2:] == ["0910 firing", "0935 firing"]  # the older one once more before it is overtaken
+    first = [m for m in world.watcher.status([of])[0]["owed"] if m["kind"] == "firing"]
+    assert [m["id"] for m in first] == ["revenue/-/20260131T091000Z/firing/0"]
+    for _ in range(200):
+        world.pass_time(600)
+        world.watcher.drain("revenue")
+    assert world.receiver.kinds() == ["firing", "recovered"]  # given up in the end, its recovery is told
+    assert world.watcher.status([of])[0]["dead"][0]["attempts"] == 150
+
+
+def test_a_short_failure_keeps_the_episodes_in_order() -> None:
+    world = Refused("T091000Z/firing")
+    of = rule(schedule=None)
+    world.says = ALERT
+    world.run(of, minutes=10)
+    world.says = OK
+    world.run(of, minutes=0.1)
+    world.says = ALERT
+    assert world.run(of, minutes=0.1)["delivered"] == 0
+    world.watcher.delivery._send = world.receiver
+    world.pass_time(60)
+    world.watcher.drain("revenue")
+    assert world.receiver.kinds() == ["firing", "recovered", "firing"]
+
+
+def test_after_an_outage_everything_is_told_in_order() -> None:
+    """Each has a time of its own for its next try: the first that comes takes those before it along."""
+    world = Refused("/")
+    of = rule(schedule=None)
+    for _ in range(6):
+        world.episode(of, minutes=7.3)
+    world.tried.clear()
+    world.watcher.delivery._send = world.receiver
+    for _ in range(30):
+        world.pass_time(20)
+        world.watcher.drain("revenue")
+    times = [m["slot"] for m in world.receiver.messages]
+    assert len(times) == 12
+    assert times == sorted(times)
+
+
+def test_a_receiver_that_said_when_is_not_asked_before() -> None:
+    world = Refused("T091000Z/firing")
+    of = rule(schedule=None)
+    world.episode(of)
+    send = world.watcher.delivery._send
+
+    def busy(message: dict[str, Any], channel: str, deadline: Deadline) -> object:
+        try:
+            return send(message, channel, deadline)
+        except SourceError:
+            raise SourceError("HTTP 503", retry_after_ms=1_800_000) from None
+
+    world.watcher.delivery._send = busy
+    world.pass_time(600)
+    world.watcher.drain("revenue")
+    count = len(world.tried)
+    world.says = ALERT
+    assert world.run(of)["delivered"] == 0
+    assert len(world.tried) == count
+    world.pass_time(1_800)
+    assert world.watcher.drain("revenue")["delivered"] == 1  # told when the older one had its turn
+
+
+def test_a_later_repeat_takes_the_place_of_one_that_nobody_saw() -> None:
+    world = World()
+    of = rule(schedule=None, repeat_every=600.0)
+    world.receiver.fails["hook"] = [SourceTimeout("down")] * 30
+    world.says = ALERT
+    for _ in range(18):
+        world.run(of, minutes=10)
+        world.watcher.drain("revenue")
+    world.says = OK
+    world.run(of, minutes=10)
+    world.receiver.fails["hook"] = []
+    world.pass_time(600)
+    world.watcher.drain("revenue")
+    assert world.receiver.kinds() == ["firing", "repeat", "recovered"]
+    assert world.receiver.messages[1]["slot"] == "2026-01-31T12:00:00Z"
+    records = [r for r in world.watcher.history("revenue", 100) if r.get("status") == "superseded"]
+    assert {r["about"] for r in records} == {"repeat"}
+    assert len(records) == 16
+
+
+def test_a_later_repeat_of_an_error_does_so_too() -> None:
+    world = World()
+    of = rule(schedule=None, repeat_every=600.0)
+    world.receiver.fails["hook"] = [SourceTimeout("down")] * 3
+    world.says = SourceTimeout("slow")
+    for _ in range(3):
+        world.run(of, minutes=10)
+    assert [m["id"][-7:] for m in world.watcher.status([of])[0]["owed"]] == ["error/0", "error/2"]
+
+
+def test_a_clock_that_was_set_back_does_not_hold_a_message_back() -> None:
+    world = World()
+    world.receiver.fails["hook"] = [SourceTimeout("down")]
+    world.says = ALERT
+    world.pass_time(7_200)
+    world.run(rule(schedule=None))
+    world.pass_time(-7_200)
+    assert world.watcher.drain("revenue")["delivered"] == 1
 
 
 def test_an_instance_does_not_wait_for_another() -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from core.deadline import Deadline
 from core.errors import ConfigInvalid, SourceTimeout
+from core.model import Answer, Ask
 from tests.core.alert.parts import ALERT, OK, WARN, World, rule
 
 
@@ -169,3 +173,30 @@ def test_a_silence_reaches_what_is_being_retried() -> None:
 def test_a_silence_needs_a_length() -> None:
     with pytest.raises(ConfigInvalid):
         World().watcher.silence("revenue", 0, "deploy", "ann")
+
+
+def test_a_silence_that_is_set_while_the_query_runs_holds_its_message() -> None:
+    world = World()
+    of = rule(schedule=None)
+
+    def slow(_: Ask) -> Answer:
+        world.watcher.silence("revenue", 3600, "moving", "ann")
+        return ALERT
+
+    world.watcher._ask = slow
+    assert world.run(of)["owed"] == 1
+    assert world.receiver.messages == []
+
+
+def test_a_silence_that_is_set_while_messages_are_sent_holds_the_rest() -> None:
+    world = World()
+    of = rule(schedule=None, channels=("hook", "mail"))
+    world.says = ALERT
+
+    def send(message: dict[str, Any], channel: str, deadline: Deadline) -> object:
+        world.watcher.silence("revenue", 3600, "moving", "ann")
+        return world.receiver(message, channel, deadline)
+
+    world.watcher.delivery._send = send
+    assert world.run(of)["delivered"] == 1
+    assert world.receiver.told() == [("firing", "hook")]
