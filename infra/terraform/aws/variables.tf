@@ -150,8 +150,13 @@ variable "name" {
   default     = "omnisentinel"
 
   validation {
-    condition     = can(regex("^[a-z]([a-z0-9-]{0,22}[a-z0-9])?$", var.name))
-    error_message = "name has to be at most 24 of a-z, 0-9 and -, begin with a letter and not end with -."
+    condition     = can(regex("^[a-z][a-z0-9-]{1,22}[a-z0-9]$", var.name))
+    error_message = "name has to be 3 to 24 of a-z, 0-9 and -, begin with a letter and not end with -."
+  }
+  # The queue NAME-jobs-dead-letters, and the alarms NAME-jobs-dead-letters and NAME-canary-ask-errors, would be another's.
+  validation {
+    condition     = !can(regex("-(canary|jobs)$", var.name))
+    error_message = "name may not end with -canary or -jobs: a deployment without that ending has queues and alarms of the same names."
   }
 }
 

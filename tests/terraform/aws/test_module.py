@@ -153,6 +153,18 @@ def test_two_deployments_in_one_account_share_no_name(module: Callable[..., Modu
     assert len(_names(first)) > 30
 
 
+def test_no_ending_of_a_name_makes_it_anothers(module: Callable[..., Module], good: dict[str, Any]) -> None:
+    """AWS overwrites an alarm and adopts a queue of the same name: ``omni-jobs`` and ``omni`` would share them."""
+    endings: dict[str, set[str]] = {}
+    for found in _names(module("aws").apply({**good, "name": "omni", "budget_usd": 5})):
+        kind, _, name = found.rpartition("/")
+        endings.setdefault(kind, set()).add(name.rpartition("omni")[2].removeprefix("-"))
+    assert len(endings) > 10
+    shared = {long.removesuffix(f"-{short}") for names in endings.values() for long in names for short in names
+              if long.endswith(f"-{short}") and short}  # fmt: skip
+    assert shared == {"canary", "jobs"}, "what the variable `name` refuses at its end"
+
+
 def test_one_name_in_two_regions_shares_no_name_of_the_account(
     module: Callable[..., Module], good: dict[str, Any]
 ) -> None:
@@ -330,8 +342,11 @@ MISTAKES = [
     wrong("undeclared variable", "functions.tf", "var.memory_mb", "var.memory", "undeclared input variable"),
     wrong("undeclared local", "functions.tf", "local.settings", "local.setting", "undeclared local"),
     wrong("attribute of no data", "main.tf", "current.account_id", "current.account", "Unsupported attribute"),
-    refused("a name in capitals", "at most 24", name="Omni"),
-    refused("a name too long", "at most 24", name="o" * 25),
+    refused("a name in capitals", "3 to 24", name="Omni"),
+    refused("a name too long", "3 to 24", name="o" * 25),
+    refused("a name too short for a table", "3 to 24", name="om"),
+    refused("a name with our alarms in it", "without that ending", name="omni-canary"),
+    refused("a name with our queues in it", "without that ending", name="omni-jobs"),
     refused("no manifest", "no such file", manifest="/nowhere/deployment.json"),
     refused("a region that is none", "region's name", region="Frankfurt"),
     refused("the wrong region", "has to stay in eu-west-1, and the provider is set to eu-central-1",
