@@ -226,6 +226,7 @@ def _project_commands(add: Any, commands: Any, common: argparse.ArgumentParser) 
     sub.add_argument("--apply", action="store_true", help="carry it out")
     sub.add_argument("--allow-data-loss", action="store_true", help="apply also where state or keys would be destroyed")
     sub.add_argument("--bake", type=_count, default=10, metavar="MINUTES", help="how long a canary is watched (gcp)")
+    sub.add_argument("--wait", type=_count, default=5, metavar="MINUTES", help="for apps to wake (azure)")
     sub.add_argument("--out", default=None, metavar="DIR", help="where parts are built (the project's dist/)")
     schedule = commands.add_parser(
         "schedule", help="The timers of a cloud, kept in step with the YAML.", parents=[common]

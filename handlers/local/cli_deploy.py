@@ -61,6 +61,7 @@ def _carry_out(there: Deployment, manifest: Path, options: argparse.Namespace, *
 
 def _planned(there: Deployment, manifest: Path, options: argparse.Namespace, back: bool) -> int:
     from infra.deploy.canary import follow
+    from infra.deploy.wake import wake
 
     found = there.plan(manifest, _calls_per_hour(options, manifest))
     if not options.apply:
@@ -72,14 +73,17 @@ def _planned(there: Deployment, manifest: Path, options: argparse.Namespace, bac
     if found.empty:
         there.settle(manifest)
         outputs = there.outputs()
-    elif there.cloud == "gcp" and there.takes_canary and not back:
+    elif there.cloud == "gcp" and there.takes("canary") and not back:
         outputs = _with_canary(there, manifest, options)
     else:
         outputs = there.apply(manifest, back=back)
+    awake = None if found.empty else wake(there.cloud, outputs, _note, patience_s=options.wait * 60.0)
     followed = follow(there.cloud, outputs, _note, at_once=back)  # who goes back does not want to wait
     absent = _absent_secrets(there, manifest, outputs)
     if wants_json(options):
-        print_json({**found.to_dict(), "outputs": outputs, "canary": followed, "absent_secrets": absent})
+        print_json({
+            **found.to_dict(), "outputs": outputs, "canary": followed, "absent_secrets": absent, "awake": awake,
+        })  # fmt: skip
     else:
         say("")
         _say_outputs(outputs)

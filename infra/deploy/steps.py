@@ -85,16 +85,18 @@ class Deployment:
         terraform.init()
         given = {"manifest": str(manifest.resolve())}
         self._write_defaults(manifest)
-        if canary is not None and self.takes_canary:
+        if canary is not None and self.takes("canary"):
             given["canary"] = json.dumps(canary)
+        before = self._before(manifest)
+        if before is not None and self.takes("previous_secrets"):
+            given["previous_secrets"] = json.dumps(sorted(before["secrets"]))
         found = terraform.plan(self.plan_file, given)
         return summary(found, read(manifest), self.last(), calls_per_hour)
 
-    @property
-    def takes_canary(self) -> bool:
-        """Whether the root module has a variable ``canary``."""
+    def takes(self, variable: str) -> bool:
+        """Whether the root module has a variable of that name."""
         declared = (file.read_text("utf-8") for file in self.folder.glob("*.tf"))
-        return any(re.search(r'(?m)^variable "canary"', text) for text in declared)
+        return any(re.search(rf'(?m)^variable "{variable}"', text) for text in declared)
 
     def outputs(self) -> dict[str, Any]:
         """What the last apply told; empty before the first."""
@@ -143,6 +145,11 @@ class Deployment:
                 f"OmniSentinel as they were, and deploy those; the same input gives the same files.", file=str(place),
             )  # fmt: skip
         return self._frozen(earlier)
+
+    def _before(self, manifest: Path) -> Mapping[str, Any] | None:
+        """What ``manifest`` comes after: what serves now or, where it serves itself, what served before it."""
+        told, standing = files(read(manifest)), _standing(kept for _, kept in self.history())
+        return next((one for one in reversed(standing) if files(one) != told), None)
 
     def discard(self) -> None:
         """Remove this run's plan: it holds every value that Terraform knows."""

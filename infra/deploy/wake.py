@@ -23,6 +23,7 @@ def wake(
     outputs: Mapping[str, Any],
     note: Callable[[str], None],
     *,
+    patience_s: float = PATIENCE_S,
     ask: Ask | None = None,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
@@ -30,14 +31,14 @@ def wake(
     """App -> its last answer to ``/healthz``; 200 means that it is awake. None where nothing has to be woken.
 
     ``outputs``: the root module's; ``apps`` has every app, ``ask_url`` alone the one that is always there. An app that
-    does not wake within PATIENCE_S is noted, and no reason to fail: what was applied is applied.
+    does not wake within ``patience_s`` is noted, and no reason to fail: what was applied is applied.
     """
     if cloud != "azure":
         return None
     apps: Mapping[str, str] = outputs.get("apps") or ({"stable": outputs["ask_url"]} if outputs.get("ask_url") else {})
     if not apps:
         return None
-    look, until, answers = ask or _status, clock() + PATIENCE_S, dict.fromkeys(apps, 0)
+    look, until, answers = ask or _status, clock() + patience_s, dict.fromkeys(apps, 0)
     while True:
         for name in [name for name, status in answers.items() if status != 200]:
             answers[name] = look(f"{apps[name].rstrip('/')}/healthz")
@@ -49,7 +50,7 @@ def wake(
             note(f"{name}: awake")
         else:
             told = f"answers {status}" if status else "does not answer"
-            note(f"{name}: {apps[name]}/healthz {told} after {PATIENCE_S / 60:.0f} minutes. Its log says why; until it "
+            note(f"{name}: {apps[name]}/healthz {told} after {patience_s / 60:.0f} minutes. Its log says why; until it "
                  "answers, its timers may fail at the step `key`.")  # fmt: skip
     return answers
 

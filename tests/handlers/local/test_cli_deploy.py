@@ -76,6 +76,17 @@ def test_plan_apply_status_and_back(deployable: Path) -> None:
     assert len(status["history"]) == 3
 
 
+def test_apps_that_nobody_called_yet_are_woken(deployable: Path) -> None:
+    (deployable / "deploy" / "aws").rename(deployable / "deploy" / "azure")
+    root = deployable / "deploy" / "azure" / "main.tf"
+    root.write_text(root.read_text() + 'output "apps" { value = { stable = "https://127.0.0.1:9" } }\n')
+    done = good("deploy", "azure", "--apply", "--json", "--wait", "0", cwd=deployable)
+    assert "https://127.0.0.1:9/healthz does not answer" in done.stderr
+    assert json.loads(done.stdout)["awake"] == {"stable": 0}
+    again = good("deploy", "azure", "--apply", "--json", "--wait", "0", cwd=deployable)
+    assert json.loads(again.stdout)["awake"] is None and "healthz" not in again.stderr, "nothing was changed"
+
+
 def test_secrets_that_are_not_in_the_cloud_yet_are_named(deployable: Path) -> None:
     omni_yaml = deployable / "omni.yaml"
     omni_yaml.write_text(omni_yaml.read_text().replace(

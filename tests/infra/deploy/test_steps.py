@@ -151,6 +151,34 @@ def test_a_deployment_whose_run_ended_before_it_was_noted_is_noted_by_the_next(t
     assert json.loads(there.previous().read_text())["project"]["digest"] == first
 
 
+def test_what_served_before_goes_on_reading_its_secrets(there: Deployment) -> None:
+    """Until the next deployment: while a canary runs, and where it is taken back, the version before it has calls."""
+    there.prepare(offline=True)
+    root = there.folder / "main.tf"
+    root.write_text(
+        root.read_text()
+        + """
+variable "previous_secrets" {
+  type    = list(string)
+  default = []
+}
+output "before" { value = var.previous_secrets }
+"""
+    )
+    omni = there.root / "omni.yaml"
+    with_key = omni.read_text()
+    deployed(there)
+    assert there.outputs()["before"] == []
+    omni.write_text(with_key.replace("secret:ann_key", "secret:other_key"))
+    deployed(there)
+    assert "ann_key" in there.outputs()["before"]
+    manifest, _ = there.prepare(offline=True)
+    assert there.plan(manifest, {}).empty, "the same again changes nothing"
+    schedule(there, "*/5 * * * *")
+    deployed(there)
+    assert "ann_key" not in there.outputs()["before"]
+
+
 def test_a_fresh_checkout_knows_what_is_deployed(there: Deployment) -> None:
     project = deployed(there)
     shutil.rmtree(there.folder / ".terraform")
