@@ -34,6 +34,7 @@ class Column:
 
     ``required``: the table cannot be read without an ``=`` or ``in`` on this column.
     ``hidden``: not part of ``*`` (``_raw``).
+    ``raw``: read as text whatever its values are, so that its type tells nothing of them.
     """
 
     name: str
@@ -42,14 +43,18 @@ class Column:
     required: bool = False
     hidden: bool = False
     doc: str = ""
+    raw: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
+    """``inferred``: what the source reads off the values: the columns' "types" (CSV), or the "columns" too (JSON)."""
+
     source: str
     name: str
     columns: tuple[Column, ...]
     doc: str = ""
+    inferred: Literal["", "types", "columns"] = ""
 
     @property
     def full_name(self) -> str:
@@ -93,6 +98,8 @@ class AnyOf:
 Condition = Compare | AllOf | AnyOf
 EVERY_ROW = AllOf()
 NO_ROW = AnyOf()
+EVERY_OBJECT = AnyOf((EVERY_ROW,))
+"""Every row too. A JSON table then has its columns key by key, as for those who may see some of its rows only."""
 
 
 # ── one scan: what is read from one table reference ─────────────────────────────────────────────────────────────

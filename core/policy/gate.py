@@ -12,7 +12,7 @@ from typing import Protocol
 
 from core.deadline import Deadline
 from core.errors import EntitlementDenied, SqlRejected
-from core.model import EVERY_ROW, AllOf, AnyOf, Column, Compare, Condition, Principal, Scalar, Scan, Table
+from core.model import EVERY_OBJECT, EVERY_ROW, AllOf, AnyOf, Column, Compare, Condition, Principal, Scalar, Scan, Table
 from core.policy.grants import Decision, Mask, TablePolicy, decide, masked_type, reaches
 from core.source.literal import coerce
 
@@ -114,8 +114,12 @@ class View:
             origin = self._catalog.table_for(known, name, decision.rows, self._deadline)
         else:
             origin = self._catalog.table(known, name, self._deadline)
+        if origin is not None and origin.inferred == "columns" and decision.masks and not decision.restricts_rows:
+            # DuckDB's own reading of JSON has keys, and whole documents, under other names than a mask's.
+            origin = self._catalog.table_for(known, name, EVERY_OBJECT, self._deadline)
         if origin is None:
             return None
+        origin = _untold(origin, decision)
         return Visible(_as_seen(origin, decision), origin, decision)
 
 
@@ -125,6 +129,24 @@ def denied(name: str) -> EntitlementDenied:
         "`omni tables` lists what you may read; ask for a policy if it is missing.",
         table=name,
     )
+
+
+def _untold(origin: Table, decision: Decision) -> Table:
+    """The table as it is read for this asker: where values decide on types and columns, masked ones do not.
+
+    A masked column is text then; in JSON it is there, behind the others, whether or not any object has the key.
+    """
+    masked = sorted(name for name, mask in decision.masks.items() if mask.kind != "deny")
+    if not origin.inferred or not decision.masks:
+        return origin
+    if origin.inferred == "types":
+        texts = [replace(c, type="VARCHAR", operators={}, raw=True) for c in origin.columns]
+        kept = [t if t.name.lower() in masked else c for c, t in zip(origin.columns, texts, strict=True)]
+        return replace(origin, columns=tuple(kept))
+    # The one column of what are no objects with keys is the whole document, which repeats what the masks hide.
+    whole = [c.name for c in origin.columns] == ["json"]
+    others = [] if whole else [c for c in origin.columns if c.name.lower() not in masked]
+    return replace(origin, columns=(*others, *(Column(name, "VARCHAR", raw=True) for name in masked)))
 
 
 def _as_seen(origin: Table, decision: Decision) -> Table:
@@ -195,7 +217,10 @@ _SEAL = object()
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """Leave to fetch and run exactly this. Only ``permit`` makes one."""
+    """Leave to fetch and run exactly this. Only ``permit`` makes one.
+
+    ``restricted_sources``: those that something is hidden of, rows or values. How much they sent would tell its size.
+    """
 
     principal: Principal
     scans: tuple[PermittedScan, ...]
@@ -219,7 +244,8 @@ def permit(scans: Sequence[PlannedScan], principal: Principal) -> Permit:
             if column.lower() in p.masks
         }
     )
-    restricted = frozenset(p.scan.table.source for p in permitted if p.restricted)
+    decisions = [(planned.visible.table.source, planned.visible.decision) for planned in scans]
+    restricted = frozenset(source for source, decision in decisions if decision.restricts_rows or decision.masks)
     return Permit(principal, permitted, tuple(masked), restricted, _SEAL)
 
 

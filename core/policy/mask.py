@@ -30,7 +30,7 @@ def expression(column: Column, mask: Mask, salt: str) -> exp.Expr:
     if mask.kind == "last4":
         return _unless_null(node, _last4(text))
     if mask.kind == "year" and kind == "VARCHAR":
-        # A text that is a date, or NULL: a file's column may have no type for want of rows.
+        # A text that is a date, or NULL: what types a file's values have is not told of a masked column.
         day = exp.TryCast(this=node, to=exp.DataType.build("DATE", dialect="duckdb"))
         start = exp.Anonymous(this="date_trunc", expressions=[exp.Literal.string("year"), day])
         return exp.cast(exp.cast(start, "DATE", dialect="duckdb"), "VARCHAR", dialect="duckdb")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from core.errors import SourceError
-from core.model import AllOf, AnyOf, Column, Compare, Comparison, Condition, Scalar, Table
+from core.model import EVERY_OBJECT, EVERY_ROW, AllOf, AnyOf, Column, Compare, Comparison, Condition, Scalar, Table
 from core.source.condition import FALSE, TRUE, Where
 from core.source.file_formats import (
     CSV_TYPES,
@@ -67,6 +67,11 @@ class Shape:
 
     def cell(self, name: str) -> Cell | None:
         return self.cells.get(name.lower())
+
+    def showing(self, columns: Sequence[tuple[str, str]]) -> Shape:
+        """The same rows with these columns; one that no row has is NULL."""
+        nothing = {name.lower(): Cell("NULL::VARCHAR", FALSE, FALSE) for name, _ in columns}
+        return replace(self, columns=tuple(columns), cells={**nothing, **self.cells})
 
     def permitted(self, rows: Condition, params: dict[str, Any], *, checked: bool = False) -> str:
         """A SELECT of the permitted rows with ``columns`` as their types; its parameters are added to ``params``.
@@ -269,7 +274,8 @@ def _json(connection: duckdb.DuckDBPyConnection, table: FileTable, delimiter: st
                 names.setdefault(key.lower(), key)
     if not names:
         # What an empty file has: one column, so that hidden rows and no rows look the same.
-        nothing = f"(SELECT json FROM {base} WHERE {FALSE})"  # noqa: S608 (names quoted or ours, values bound)
+        some = TRUE if rows in (EVERY_ROW, EVERY_OBJECT) else FALSE
+        nothing = f"(SELECT json FROM {base} WHERE {some})"  # noqa: S608 (names quoted or ours, values bound)
         return Shape(nothing, (("json", "JSON"),), {"json": Cell("json::VARCHAR", FALSE, FALSE, "json")})
     found = Shape(base, tuple((name, "VARCHAR") for name in names.values()), cells)
     return replace(found, columns=tuple(zip(names.values(), _json_types(connection, found, table, rows), strict=True)))

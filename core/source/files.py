@@ -9,17 +9,17 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import duckdb
 from arro3.core import RecordBatch, RecordBatchReader
 
 from core.deadline import Deadline
 from core.errors import Error, SourceError, SourceTimeout
-from core.model import EVERY_ROW, BatchStream, Column, Condition, Scan, Table
+from core.model import EVERY_OBJECT, EVERY_ROW, BatchStream, Column, Condition, Scan, Table
 from core.source.arrow import Stream
 from core.source.base import Fetching
 from core.source.condition import EXACT_ALL, TRUE, Where
@@ -31,6 +31,8 @@ KEPT_SHAPES = 1_000
 _GLOB = re.compile(r"[*?\[]")
 _LINE = re.compile(r"[Ll]ine:? (\d+)")
 _RECORD = re.compile(r"record/value (\d+)")
+_NUMBER = re.compile(r"(.+)_\d+", re.DOTALL)
+_INFERRED: Mapping[str, Literal["", "types", "columns"]] = {"csv": "types", "json": "columns", "parquet": ""}
 _FILTERABLE = re.compile(
     r"TINYINT|SMALLINT|INTEGER|BIGINT|HUGEINT|DOUBLE|BOOLEAN|VARCHAR|DATE|TIMESTAMP|TIMESTAMPTZ|DECIMAL\(.*\)"
 )
@@ -190,6 +192,8 @@ class FilesSource:
                 pairs = columns_of(connection, table, self.delimiter)
         except duckdb.Error as err:
             raise self._explain(err, table, deadline) from None
+        if _numbered(table, [name for name, _ in pairs]):
+            pairs = list(self._shape(table, EVERY_ROW, deadline).columns)
         described = self._as_table(table, pairs)
         with self._lock:
             self._described[table.name] = (state, described)
@@ -202,7 +206,7 @@ class FilesSource:
 
     def _as_table(self, table: FileTable, pairs: Iterable[tuple[str, str]]) -> Table:
         columns = tuple(Column(n, t, EXACT_ALL if _FILTERABLE.fullmatch(t) else {}) for n, t in pairs)
-        return Table(self.name, table.name, columns)
+        return Table(self.name, table.name, columns, inferred=_INFERRED[table.format])
 
     def _shape(self, table: FileTable, rows: Condition, deadline: Deadline) -> Shape:
         state, key = table.state(), (table.name, repr(rows))
@@ -230,7 +234,9 @@ class FilesSource:
         ``scan.table`` is what ``table_for`` gives for ``rows``.
         """
         found = self._tables().get(scan.table.name)
-        if found is None or self._describe_for(found, rows, fetching.deadline).columns != scan.table.columns:
+        if rows == EVERY_ROW and any(c.raw for c in scan.table.columns):
+            rows = EVERY_OBJECT
+        if found is None or not _still(self._describe_for(found, rows, fetching.deadline), scan.table):
             raise SourceError(
                 f"{scan.table.full_name} has changed since the catalog was read. Ask again.",
                 table=scan.table.full_name,
@@ -252,9 +258,9 @@ class FilesSource:
         where = Where(lambda name: sides.get(name.lower()), mark="$")
         chosen = ", ".join(quoted(sides[n.lower()].column) for n in scan.columns)
         params = table.bind()
-        if _by_rows(table, rows):
-            permitted = self._shape(table, rows, deadline).permitted(rows, params, checked=True)
-            source, allowed = f"({permitted})", TRUE
+        if _by_rows(table, rows) or _numbered(table, [c.name for c in scan.table.columns]):
+            found = self._shape(table, rows, deadline).showing([(c.name, c.type) for c in scan.table.columns])
+            source, allowed = f"({found.permitted(rows, params, checked=True)})", TRUE
         else:
             source = reader(table, [(c.name, c.type) for c in scan.table.columns], self.delimiter)
             allowed = where.sql(rows)
@@ -322,6 +328,21 @@ class FilesSource:
 def _by_rows(table: FileTable, rows: Condition) -> bool:
     """Whether the table's shape depends on which rows are permitted: Parquet brings its own."""
     return rows != EVERY_ROW and table.format != "parquet"
+
+
+def _numbered(table: FileTable, names: Sequence[str]) -> bool:
+    """Whether a JSON table may have keys that differ in case only: DuckDB gives the second a number (``id_1``)."""
+    known = {name.lower() for name in names}
+    return table.format == "json" and any((m := _NUMBER.fullmatch(name)) and m[1] in known for name in known)
+
+
+def _still(current: Table, planned: Table) -> bool:
+    """Whether the table is what was planned with. Raw columns are texts, which anything can be read as."""
+    raw = {c.name.lower() for c in planned.columns if c.raw}
+    others = [c for c in planned.columns if not c.raw]
+    if raw and not others:
+        return True
+    return [c for c in current.columns if c.name.lower() not in raw] == others
 
 
 def _is_data(path: Path) -> bool:
