@@ -30,6 +30,7 @@ from core.model import DeliveryPolicy
 MAX_RETRY_AFTER_S = 3600.0
 _OVERTAKEN_AFTER = 3
 _SLOW = 0.25  # of the time for one message: a failure that took as long is that of a channel that hangs
+_AVOIDED_S = 60.0
 _BATCH = 45
 _T = TypeVar("_T")
 _log = logging.getLogger("omni.alert")
@@ -60,7 +61,8 @@ class Delivered:
 class Round:
     """What the drains of one sweep share: how long something may be begun, and the channels that hung in it.
 
-    What is owed to a channel that hung is left to the next round, and that counts as no attempt.
+    What is owed to a channel that hung is left to the next round, and that counts as no attempt. A run by itself leaves
+    it to a sweep where the channel has hung in this process within the last minute.
     """
 
     left: Callable[[], float]
@@ -78,6 +80,7 @@ class Delivery:
         self._policy = policy
         self._send_s = send_s
         self._run_s = run_s
+        self._hung: dict[str, float] = {}
 
     def is_due(self, view: View, within: Round | None = None) -> bool:
         """Whether a drain would do anything now."""
@@ -98,7 +101,7 @@ class Delivery:
         """Send everything that is due and give the claim back."""
         done = Delivered()
         budget = Deadline(self._run_s)
-        within = within or Round(budget.left)
+        within = within or Round(budget.left, self._lately_hung())
         tried: set[tuple[str, str]] = set()
         while claim.held and claim.view.owed():
             claim.see_mute()
@@ -170,6 +173,7 @@ class Delivery:
         now = self._clock()
         if error is not None and (now - begun).total_seconds() >= self._send_s * _SLOW:
             within.hung.add(m.channel)
+            self._hung[m.channel] = now.timestamp()
         record: list[history.Record] = []
         lost: list[dead.Entry] = []
         if error is None:
@@ -186,6 +190,10 @@ class Delivery:
         # A message that left its stream, or failed in it, may let the next one go: only then is there more to do.
         more = not last or any(o.stream == m.stream and o.progress and o is not m for o in claim.view.owed())
         claim.settle([m], record, lost=lost, hold=0.0 if more else None)
+
+    def _lately_hung(self) -> set[str]:
+        now = self._clock().timestamp()
+        return {channel for channel, at in tuple(self._hung.items()) if 0 <= now - at < _AVOIDED_S}
 
     def _put_off(self, m: Owed, error: Error, now: datetime, *, early: bool) -> None:
         """An attempt before its time leaves that time as it is, unless the receiver now asks for a longer wait."""

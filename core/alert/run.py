@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from core.alert import history, schedule, state
-from core.alert.deliver import Delivered, Delivery, Send, log_defect
+from core.alert.deliver import Delivered, Delivery, Round, Send, log_defect
 from core.alert.evaluate import Evaluation, evaluate, failed
 from core.alert.event import Event
 from core.alert.mute import is_silenced
@@ -31,6 +31,7 @@ class Watcher:
 
     ``ask``: App.ask. ``send``: hands one message to one channel (see ``deliver.Send``). ``clock``: now, with zone.
     ``send_s``: time for one message; ``deliver_s``: time for the messages of one run, the rest is left to a sweep.
+    ``sweep_s``: how long a sweep begins anything; what it has begun then ends within the 120 s that a function has.
     """
 
     def __init__(
@@ -46,22 +47,33 @@ class Watcher:
         sleep: Callable[[float], None] = time.sleep,
         send_s: float = 20.0,
         deliver_s: float = 60.0,
+        sweep_s: float = 90.0,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.store = store
         self.clock = clock
+        self.sweep_s = sweep_s
+        self.monotonic = monotonic
         self.outbox = Outbox(store, owner, clock, lease_s)
         self.delivery = Delivery(send, clock, delivery, send_s, deliver_s)
         self._ask = ask
         self._sleep = sleep
 
     def run(
-        self, rule: Rule, slot: datetime | None = None, *, dry_run: bool = False, wait_s: float = 0.0
+        self,
+        rule: Rule,
+        slot: datetime | None = None,
+        *,
+        dry_run: bool = False,
+        wait_s: float = 0.0,
+        within: Round | None = None,
     ) -> dict[str, Any]:
         """Judge ``rule`` at ``slot`` (None: now) and tell what is new; return the run as ``alert run --json`` shows it.
 
         A slot that is done, or older than one that is, is not judged again: the result has ``skipped`` and the
         outcome on record, and what is owed is delivered. ``dry_run``: nothing is written or sent; ``would_send``
-        holds the events that would be. ``wait_s``: how long to wait for a run that overlaps.
+        holds the events that would be. ``wait_s``: how long to wait for a run that overlaps. ``within``: the sweep that
+        this run is part of.
         Raises StateConflict when another run holds the alert, ConfigInvalid for a slot in the future, and the store's
         errors. An error of the query is no exception but the outcome ERROR; one of our own state (``Error.ours``) is
         raised, with nothing judged.
@@ -71,18 +83,18 @@ class Watcher:
         if dry_run:
             return self._rehearse(rule, at, view)
         if state.is_done(view.state, at):
-            return self._skipped(rule, at, self._drain_view(view), self.outbox.read(rule.name))
+            return self._skipped(rule, at, self._drain_view(view, within), self.outbox.read(rule.name))
         with self.holding(self._claimed(rule, view, wait_s)) as claim:
             if state.is_done(claim.view.state, at):  # done by the run that was waited for
-                return self._skipped(rule, at, self.delivery.drain(claim), claim.view)
-            return self._judge(rule, at, claim)
+                return self._skipped(rule, at, self.delivery.drain(claim, within), claim.view)
+            return self._judge(rule, at, claim, within)
 
-    def drain(self, name: str) -> dict[str, Any]:
+    def drain(self, name: str, within: Round | None = None) -> dict[str, Any]:
         """Deliver what alert ``name`` owes and is due: {"delivered", "owed", "dead", "given_up"?}.
 
         Where a run holds the alert, that run does so.
         """
-        return self._drain_view(self.outbox.read(name)).facts()
+        return self._drain_view(self.outbox.read(name), within).facts()
 
     def history(self, name: str, limit: int = 50) -> list[dict[str, Any]]:
         """The newest records of what happened, newest first; see ``core.alert.history``."""
@@ -163,7 +175,7 @@ class Watcher:
             waited += pause
             view = self.outbox.read(rule.name)
 
-    def _judge(self, rule: Rule, slot: datetime, claim: Claim) -> dict[str, Any]:
+    def _judge(self, rule: Rule, slot: datetime, claim: Claim, within: Round | None) -> dict[str, Any]:
         before = claim.view.state
         evaluation = self._evaluated(rule, slot)
         try:
@@ -171,7 +183,7 @@ class Watcher:
         except ResourceLimit as error:  # too large to keep: an error of this alert, told like any other
             evaluation = failed(error, "")
             item, events = self._commit(rule, slot, claim, evaluation)
-        done = self.delivery.drain(claim) if claim.held else Delivered(owed=len(claim.view.owed()))
+        done = self.delivery.drain(claim, within) if claim.held else Delivered(owed=len(claim.view.owed()))
         return report(rule, slot, evaluation, before, item, events, done)
 
     def _commit(
@@ -226,15 +238,15 @@ class Watcher:
         shown["outcome"] = record["outcome"] if record else None
         return shown
 
-    def _drain_view(self, view: View) -> Delivered:
-        if not self.delivery.is_due(view):
+    def _drain_view(self, view: View, within: Round | None) -> Delivered:
+        if not self.delivery.is_due(view, within):
             return Delivered(owed=len(view.owed()))
         try:
             claim = self.outbox.claim(view, 0.0)
         except StateConflict:
             return Delivered(owed=len(view.owed()))  # whoever holds it delivers
         with self.holding(claim):
-            return self.delivery.drain(claim)
+            return self.delivery.drain(claim, within)
 
     @contextmanager
     def holding(self, claim: Claim) -> Iterator[Claim]:

@@ -1,17 +1,28 @@
-"""The sweep: deliver what is due for every alert ever known, free dead leases, find the slots that nobody ran."""
+"""The sweep: find the slots that nobody ran, deliver what is due for every alert ever known, free dead leases.
+
+It ends in time: a function that is cut off would begin with the same alerts the next time and never reach the others.
+Missed slots have a thread of their own, one after another, for each may take the engine's memory; some threads deliver,
+first what was not tried yet, then what has waited longest. A channel that hangs is tried by those who are at it at the
+moment, and not again in this sweep.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
-from threading import Thread
+from random import random
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 from core.alert import schedule, state
-from core.alert.deliver import Delivered, log_defect
+from core.alert.deliver import Delivered, Round, log_defect
 from core.alert.outbox import Outbox, View
 from core.alert.slot import iso, parse
+from core.deadline import Deadline
 from core.errors import Error, Internal, StateConflict
 from core.model import Rule
 
@@ -25,32 +36,167 @@ CATCH_UP = timedelta(days=1)
 """The latest missed slot is still run within this time; older ones are only recorded."""
 
 _MAX_MISSED = 1_000
-_READERS = 8
+_THREADS = 8
 
 
 def sweep(watcher: Watcher, rules: Sequence[Rule], now: datetime) -> dict[str, Any]:
     """Return {"drained", "delivered", "owed", "dead", "missed": [names], "ran": [names], "errors": [{alert, code,
-    message}], "given_up"?: [entries of ``core.alert.dead``]}.
+    message}], "given_up"?: [entries of ``core.alert.dead``], "later"?}.
 
-    ``drained``: alerts with something due. One alert's error never keeps the others from their turn.
+    ``drained``: alerts with something due. ``later``: alerts for which there was no time, where there are any; the next
+    sweep begins with them. One alert's error never keeps the others from their turn.
     """
-    out: dict[str, Any] = {"drained": 0, "delivered": 0, "owed": 0, "dead": 0, "missed": [], "ran": [], "errors": []}
-    watcher.register(rules)
-    known = watcher.outbox.known()
-    by_name = {rule.name: rule for rule in rules}
-    seen = _read(watcher.outbox, sorted(known))
-    for name, since in sorted(known.items()):
+    return _Sweep(watcher, rules, now).done()
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """One alert that there is something to do for. ``due``: the slot to catch up with, if any."""
+
+    view: View
+    rule: Rule | None
+    since: datetime
+    due: datetime | None
+
+
+class _Sweep:
+    def __init__(self, watcher: Watcher, rules: Sequence[Rule], now: datetime) -> None:
+        self._watcher = watcher
+        self._rules = rules
+        self._now = now
+        self._within = Round(Deadline(watcher.sweep_s, watcher.monotonic).left)
+        self._lock = Lock()
+        self._out: dict[str, Any] = {
+            "drained": 0, "delivered": 0, "owed": 0, "dead": 0, "missed": [], "ran": [], "errors": []
+        }  # fmt: skip
+
+    def done(self) -> dict[str, Any]:
+        self._watcher.register(self._rules)
+        known = self._watcher.outbox.known()
+        by_name = {rule.name: rule for rule in self._rules}
+        seen = _read(self._watcher.outbox, sorted(known))
+        late: list[tuple[datetime, float, _Turn]] = []
+        owing: list[tuple[tuple[bool, float], float, _Turn]] = []
+        for name, since in sorted(known.items()):
+            with self._guarded(name):
+                turn, urgency = self._looked_at(seen[name], by_name.get(name), since)
+                if turn.due is not None:
+                    late.append((turn.due, random(), turn))
+                elif urgency is not None:
+                    owing.append((urgency, random(), turn))
+                else:
+                    self._out["owed"] += len(turn.view.owed())
+        self._take_turns(deque(turn for *_, turn in sorted(late)), deque(turn for *_, turn in sorted(owing)))
+        for told in ("missed", "ran"):
+            self._out[told].sort()
+        self._out["errors"].sort(key=lambda error: str(error["alert"]))
+        return self._out
+
+    def _looked_at(
+        self, seen: View | Exception, rule: Rule | None, since: datetime
+    ) -> tuple[_Turn, tuple[bool, float] | None]:
+        if isinstance(seen, Exception):
+            raise seen
+        outbox = self._watcher.outbox
+        due = None
+        if rule is not None and rule.enabled and rule.schedule and not outbox.holder(seen):
+            due = schedule.previous_at_or_before(rule.schedule, rule.timezone, self._now - GRACE)
+            if due is not None and due <= _done_until(seen, since):
+                due = None
+        urgency = self._watcher.delivery.urgency(seen)
+        if urgency is None and _is_left_behind(outbox, seen):
+            urgency = (False, 0.0)
+        return _Turn(seen, rule, since, due), urgency
+
+    def _take_turns(self, late: deque[_Turn], owing: deque[_Turn]) -> None:
+        """All of them, as long as there is time. One alert alone needs no threads."""
+        many = min(_THREADS, len(owing) + (1 if late else 0)) - 1
+        others = [Thread(target=self._take, args=(owing,), daemon=True) for _ in range(many)]
+        for thread in others:
+            thread.start()
+        self._take(late)
+        self._take(owing)
+        for thread in others:
+            thread.join()
+
+    def _take(self, turns: deque[_Turn]) -> None:
+        while True:
+            try:
+                turn = turns.popleft()
+            except IndexError:
+                return
+            if self._has_time(turn):
+                with self._guarded(turn.view.name):
+                    self._do(turn)
+                continue
+            with self._lock:
+                self._out["later"] = self._out.get("later", 0) + 1
+                self._out["owed"] += len(turn.view.owed())
+
+    def _has_time(self, turn: _Turn) -> bool:
+        """A slot is caught up with where its query may still end, and in the first half of the time in any case."""
+        left = self._within.left()
+        if turn.due is None or turn.rule is None:
+            return left > 0
+        return left > min(turn.rule.timeout_s, self._watcher.sweep_s / 2)
+
+    def _do(self, turn: _Turn) -> None:
+        watcher, view, name = self._watcher, turn.view, turn.view.name
+        if turn.due is not None and turn.rule is not None:
+            self._catch_up(turn.rule, turn.since, view, turn.due)
+            view = watcher.outbox.read(name)
+        if watcher.delivery.is_due(view, self._within):
+            with self._lock:
+                self._out["drained"] += 1
+            self._count(watcher.drain(name, self._within))
+            view = watcher.outbox.read(name)
+        elif _is_left_behind(watcher.outbox, view):
+            watcher.outbox.claim(view, 0.0).release()
+        with self._lock:
+            self._out["owed"] += len(view.owed())
+
+    def _catch_up(self, rule: Rule, since: datetime, view: View, due: datetime) -> None:
+        """Run the latest slot that nobody ran, if it is recent; record and tell the ones before it as missed."""
+        assert rule.schedule is not None
+        recent = self._now - due <= CATCH_UP
+        done = _done_until(view, since)
+        skipped = list(islice(schedule.between(rule.schedule, rule.timezone, done, due), _MAX_MISSED))
+        if not recent:
+            skipped.append(due)
+        if skipped:
+            self._count(_record_missed(self._watcher, rule, view, skipped).facts())
+            self._note("missed", rule)
+        if recent:
+            self._count(self._watcher.run(rule, due, within=self._within))
+            self._note("ran", rule)
+
+    def _note(self, what: str, rule: Rule) -> None:
+        with self._lock:
+            self._out[what].append(rule.name)
+
+    def _count(self, done: Mapping[str, Any]) -> None:
+        with self._lock:
+            out = self._out
+            out["delivered"] += done["delivered"]
+            out["dead"] += done["dead"]
+            if done["dead"]:
+                out["given_up"] = [*out.get("given_up", ()), *done["given_up"]]
+
+    @contextmanager
+    def _guarded(self, name: str) -> Iterator[None]:
         try:
-            _sweep_one(watcher, seen[name], by_name.get(name), since, now, out)
+            yield
         except StateConflict:
-            continue  # a run holds it and does what is due itself
+            pass  # a run holds it and does what is due itself
         except Error as error:
-            out["errors"].append({"alert": name, "code": error.code, "message": error.message})
+            self._failed(name, error.code, error.message)
         except Exception as error:  # noqa: BLE001 one alert's defect must not stop the sweep of the others
             log_defect(f"sweeping alert {name}", error)
-            text = f"Unexpected {type(error).__name__}; the log says where."
-            out["errors"].append({"alert": name, "code": Internal.code, "message": text})
-    return out
+            self._failed(name, Internal.code, f"Unexpected {type(error).__name__}; the log says where.")
+
+    def _failed(self, name: str, code: str, message: str) -> None:
+        with self._lock:
+            self._out["errors"].append({"alert": name, "code": code, "message": message})
 
 
 def _read(outbox: Outbox, names: Sequence[str]) -> dict[str, View | Exception]:
@@ -65,7 +211,7 @@ def _read(outbox: Outbox, names: Sequence[str]) -> dict[str, View | Exception]:
             except Exception as error:  # noqa: BLE001 raised again where this alert has its turn
                 found[name] = error
 
-    parts = [names[start::_READERS] for start in range(_READERS)] if len(names) > 2 * _READERS else [names]
+    parts = [names[start::_THREADS] for start in range(_THREADS)] if len(names) > 2 * _THREADS else [names]
     others = [Thread(target=some, args=(part,), daemon=True) for part in parts[1:]]
     for thread in others:
         thread.start()
@@ -75,51 +221,9 @@ def _read(outbox: Outbox, names: Sequence[str]) -> dict[str, View | Exception]:
     return found
 
 
-def _sweep_one(
-    watcher: Watcher, seen: View | Exception, rule: Rule | None, since: datetime, now: datetime, out: dict[str, Any]
-) -> None:
-    if isinstance(seen, Exception):
-        raise seen
-    view, name = seen, seen.name
-    if watcher.delivery.is_due(view):
-        out["drained"] += 1
-        _count(out, watcher.drain(name))
-        view = watcher.outbox.read(name)
-    elif view.lease is not None and view.lease.body["holder"] and not watcher.outbox.holder(view):
-        watcher.outbox.claim(view, 0.0).release()
-        view = watcher.outbox.read(name)
-    scheduled = rule is not None and rule.enabled and rule.schedule and not watcher.outbox.holder(view)
-    if rule is not None and scheduled and _catch_up(watcher, rule, since, view, now, out):
-        view = watcher.outbox.read(name)
-    out["owed"] += len(view.owed())
-
-
-def _catch_up(watcher: Watcher, rule: Rule, since: datetime, view: View, now: datetime, out: dict[str, Any]) -> bool:
-    """Run the latest slot that nobody ran, if it is recent; record and tell the ones before it as missed. Whether
-    there was anything to do."""
-    assert rule.schedule is not None
-    due = schedule.previous_at_or_before(rule.schedule, rule.timezone, now - GRACE)
-    done = _done_until(view, since)
-    if due is None or due <= done:
-        return False
-    recent = now - due <= CATCH_UP
-    skipped = list(islice(schedule.between(rule.schedule, rule.timezone, done, due), _MAX_MISSED))
-    if not recent:
-        skipped.append(due)
-    if skipped:
-        _count(out, _record_missed(watcher, rule, view, skipped).facts())
-        out["missed"].append(rule.name)
-    if recent:
-        _count(out, watcher.run(rule, due))
-        out["ran"].append(rule.name)
-    return True
-
-
-def _count(out: dict[str, Any], done: Mapping[str, Any]) -> None:
-    out["delivered"] += done["delivered"]
-    out["dead"] += done["dead"]
-    if done["dead"]:
-        out["given_up"] = [*out.get("given_up", ()), *done["given_up"]]
+def _is_left_behind(outbox: Outbox, view: View) -> bool:
+    """Whether a run that has ended still holds it."""
+    return view.lease is not None and bool(view.lease.body["holder"]) and not outbox.holder(view)
 
 
 def _done_until(view: View, since: datetime) -> datetime:

@@ -126,7 +126,15 @@ class World:
         """One more process over the same store."""
         policy = delivery or DeliveryPolicy()
         return Watcher(
-            self.store, owner, self._ask, self.receiver, lambda: self.now, policy, LEASE_S, sleep=self._sleep
+            self.store,
+            owner,
+            self._ask,
+            self.receiver,
+            lambda: self.now,
+            policy,
+            LEASE_S,
+            sleep=self._sleep,
+            monotonic=lambda: self.now.timestamp(),
         )
 
     def run(self, rule: Rule, minutes: float = 1.0) -> dict[str, Any]:
