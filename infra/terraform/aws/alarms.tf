@@ -4,6 +4,8 @@ resource "aws_sns_topic" "alarms" {
   name              = "${var.name}-alarms"
   kms_master_key_id = local.key_arn
   tags              = local.tags
+
+  depends_on = [aws_scheduler_schedule_group.this]
 }
 
 data "aws_iam_policy_document" "alarms" {

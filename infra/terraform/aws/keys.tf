@@ -54,6 +54,8 @@ resource "aws_kms_key" "this" {
   deletion_window_in_days = var.force_destroy ? 7 : 30
   policy                  = data.aws_iam_policy_document.key.json
   tags                    = local.tags
+
+  depends_on = [aws_scheduler_schedule_group.this]
 }
 
 resource "aws_kms_alias" "this" {

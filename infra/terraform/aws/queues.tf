@@ -40,6 +40,8 @@ resource "aws_sqs_queue" "jobs" {
     deadLetterTargetArn = aws_sqs_queue.jobs_dead_letters.arn
     maxReceiveCount     = 5
   })
+
+  depends_on = [aws_scheduler_schedule_group.this]
 }
 
 resource "aws_sqs_queue" "jobs_dead_letters" {
@@ -53,6 +55,8 @@ resource "aws_sqs_queue" "jobs_dead_letters" {
     redrivePermission = "byQueue"
     sourceQueueArns   = [local.queue_arns["jobs"]]
   })
+
+  depends_on = [aws_scheduler_schedule_group.this]
 }
 
 # The name is fixed: the timers that `omni schedule` makes name it as well.
@@ -62,4 +66,6 @@ resource "aws_sqs_queue" "dead_letters" {
   kms_master_key_id         = local.key_arn
   policy                    = data.aws_iam_policy_document.queue["dead-letters"].json
   tags                      = local.tags
+
+  depends_on = [aws_scheduler_schedule_group.this]
 }

@@ -1,5 +1,8 @@
 # One schedule for each timer of the manifest: the alerts' and the sweep's.
 
+# The first of all resources. AWS makes no second group of a name, while it gives out a queue, a topic or a bucket that is
+# there already as if it were new, and writes over an alarm: those wait for this one, so that a second deployment of the
+# same name in a region ends here, before it has changed anything of the first.
 resource "aws_scheduler_schedule_group" "this" {
   name = var.name
   tags = local.tags

@@ -37,6 +37,8 @@ resource "aws_s3_bucket" "this" {
   bucket        = "${var.name}-${local.account}-${local.region}"
   force_destroy = var.force_destroy
   tags          = local.tags
+
+  depends_on = [aws_scheduler_schedule_group.this]
 }
 
 resource "aws_s3_bucket_public_access_block" "this" {

@@ -165,6 +165,32 @@ def test_no_ending_of_a_name_makes_it_anothers(module: Callable[..., Module], go
     assert shared == {"canary", "jobs"}, "what the variable `name` refuses at its end"
 
 
+GIVEN_OUT_TWICE = {
+    "aws_sqs_queue", "aws_sns_topic", "aws_s3_bucket", "aws_cloudwatch_metric_alarm", "aws_s3_object",
+    "aws_sns_topic_policy", "aws_sns_topic_subscription", "aws_lambda_layer_version", "aws_kms_key",
+}  # fmt: skip
+"""What AWS makes without a word where there is one of that name, and what would be left behind."""
+
+
+def test_a_second_deployment_of_a_name_ends_before_it_touches_the_first(applied: Values) -> None:
+    (this,) = applied.document["values"]["root_module"]["child_modules"]
+    after = {one["address"].partition("[")[0]: one.get("depends_on", []) for one in this["resources"]}
+
+    def waits_for(address: str, seen: set[str]) -> set[str]:
+        for one in after.get(address.partition("[")[0], []):
+            if one not in seen:
+                seen |= {one}
+                waits_for(one, seen)
+        return seen
+
+    first = "module.this.aws_scheduler_schedule_group.this"
+    assert [one for one in after[first] if ".data." not in one] == []
+    kinds = {address: address.removeprefix("module.this.").partition(".")[0] for address in after}
+    careless = [address for address, kind in kinds.items() if kind in GIVEN_OUT_TWICE]
+    assert len(careless) > 12
+    assert [address for address in careless if first not in waits_for(address, set())] == []
+
+
 def test_one_name_in_two_regions_shares_no_name_of_the_account(
     module: Callable[..., Module], good: dict[str, Any]
 ) -> None:
