@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from core.errors import ConfigInvalid, Error, SourceAuth, SourceError, SourceTimeout, StateConflict
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 CONNECT_S = 5
 STATEMENT_MS = 10_000
+ANSWER_S = 15.0
+"""How long an answer may take in all. The server itself ends a statement sooner; one that is silent is out of reach."""
 _PURGE_EVERY = 200
 _IDLE_S = 10.0
 _LOCK = 0x6F6D6E69  # "omni": of those who make the table at once, one does
@@ -66,8 +69,9 @@ _PURGE = (
 class PostgresStore:
     """``core.ports.Store`` in the database at ``url()``, connected and its tables made at the first use.
 
-    One connection, one statement at a time; a process that needs more has more of these. ``clock``: seconds since the
-    epoch; the machines' clocks have to agree as they have to for leases.
+    One connection, one statement at a time; a process that needs more has more of these. None waits for an answer for
+    longer than ``ANSWER_S``, so that a network that swallows everything stops nobody for ever. ``clock``: seconds since
+    the epoch; the machines' clocks have to agree as they have to for leases.
     Raises SourceError where the server is out of reach, SourceTimeout where it does not answer, SourceAuth naming the
     permission that is missing.
     """
@@ -195,13 +199,44 @@ class PostgresObjects:
         self._store.statement("DELETE FROM omni_objects WHERE name = %(name)s", {"name": name})
 
 
+@lru_cache(maxsize=1)
+def _bounded() -> type[psycopg.Connection[Any]]:
+    """A connection that ends where an answer takes longer than ``ANSWER_S``. The system's own limits come sooner where
+    the way to the server is dead, and never where something on the way still takes what is sent to it."""
+    import psycopg
+
+    class Bounded(psycopg.Connection[Any]):
+        def wait(self, gen: Any, *how: Any, **more: Any) -> Any:
+            return super().wait(_until(gen, time.monotonic() + ANSWER_S, self.pgconn.finish), *how, **more)
+
+    return Bounded
+
+
+def _until(steps: Any, end: float, close: Callable[[], None]) -> Any:
+    """Go on with psycopg's ``steps`` until ``end``: it asks them several times a second whether something has come."""
+    import psycopg
+
+    ready = None
+    while True:
+        try:
+            wants = next(steps) if ready is None else steps.send(ready)
+        except StopIteration as last:
+            return last.value
+        ready = yield wants
+        if not ready and time.monotonic() > end:
+            close()  # nobody knows what it is in the middle of
+            raise psycopg.errors.ConnectionTimeout("no answer")
+
+
 def _connect(url: str) -> psycopg.Connection[Any]:
     import psycopg
 
     options = f"-c statement_timeout={STATEMENT_MS} -c lock_timeout={STATEMENT_MS} -c timezone=UTC"
     try:
-        db = psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_S, options=options,
-                             application_name="omnisentinel")  # fmt: skip
+        db = _bounded().connect(
+            url, autocommit=True, connect_timeout=CONNECT_S, options=options, application_name="omnisentinel",
+            tcp_user_timeout=STATEMENT_MS, keepalives_idle=10, keepalives_interval=5, keepalives_count=2,
+        )  # fmt: skip
     except psycopg.ProgrammingError:
         raise ConfigInvalid(
             "OMNI_STORE_TABLE is no URL of a PostgreSQL database: write postgresql://USER@HOST/DB.",

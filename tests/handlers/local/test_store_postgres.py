@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import socket
+import threading
+import time
 from pathlib import Path
 
 import psycopg
@@ -111,3 +116,61 @@ def test_a_lock_that_stays_is_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None
             store.get("a", "b")
     with pytest.raises(StateConflict):
         store.write("a", [Put("b", {}, "other")])
+
+
+class Proxy:
+    """A way to the server over TCP. ``silent``: it still takes what is sent, and passes nothing on."""
+
+    def __init__(self, url: str) -> None:
+        facts = psycopg.conninfo.conninfo_to_dict(url)
+        self._server = f"{facts['host']}/.s.PGSQL.{facts.get('port', '5432')}"
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.silent = threading.Event()
+        self.url = url.partition("@")[0] + f"@127.0.0.1:{self._listener.getsockname()[1]}/{facts['dbname']}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            near, _ = self._listener.accept()
+            far = socket.socket(socket.AF_UNIX)
+            far.connect(self._server)
+            for one, other in ((near, far), (far, near)):
+                threading.Thread(target=self._pump, args=(one, other), daemon=True).start()
+
+    def _pump(self, one: socket.socket, other: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := one.recv(65_536):
+                if not self.silent.is_set():
+                    other.sendall(data)
+            other.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("use", ["read", "write", "idle"])
+def test_a_network_that_swallows_everything_is_a_timeout(use: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("handlers.local.store_postgres.ANSWER_S", 0.5)
+    proxy = Proxy(database())
+    store = PostgresStore(lambda: proxy.url)
+    store.write("a", [Put("b", {"n": 1})])
+    if use == "idle":
+        monkeypatch.setattr("handlers.local.store_postgres._IDLE_S", 0.0)
+        monkeypatch.setattr("handlers.local.store_postgres.CONNECT_S", 1)
+    proxy.silent.set()
+    begun = time.monotonic()
+    with pytest.raises(SourceTimeout):
+        store.write("a", [Put("b", {"n": 2})]) if use == "write" else store.get("a", "b")
+    assert time.monotonic() - begun < 5.0
+    proxy.silent.clear()
+    found = store.get("a", "b")  # over a new connection, and nobody holds the lock
+    assert found is not None and found.body == {"n": 1}
+
+
+def test_an_idle_connection_does_not_outlive_a_dead_network() -> None:
+    """What the system watches, so that a reader of a silent server ends even where nothing was sent."""
+    proxy = Proxy(database())
+    store = PostgresStore(lambda: proxy.url)
+    store.get("a", "b")
+    assert store._connection is not None
+    with socket.socket(fileno=os.dup(store._connection.fileno())) as seen:
+        assert seen.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert seen.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 10
+        assert seen.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 10_000
