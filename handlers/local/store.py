@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import sqlite3
 import threading
 import time
@@ -20,6 +22,7 @@ SCHEMA = 1
 
 MAX_BODY = 350_000
 _PURGE_EVERY = 200
+_LEAST_FREE = 65_536  # bytes: SQLite's shared memory grows by half of this
 _TABLES = """
 CREATE TABLE items (
     partition TEXT NOT NULL, key TEXT NOT NULL, version TEXT NOT NULL, body TEXT NOT NULL, expires REAL,
@@ -254,6 +257,13 @@ def _primary(error: sqlite3.Error) -> int:
     return int(getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
 
 
+def _is_full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < _LEAST_FREE
+    except OSError:
+        return False
+
+
 def _explained(error: sqlite3.Error | OSError, path: Path) -> Error:
     """What a user can do about it. SQLite's own words are kept: they hold no values."""
     code = _primary(error) if isinstance(error, sqlite3.Error) else 0
@@ -268,9 +278,21 @@ def _explained(error: sqlite3.Error | OSError, path: Path) -> Error:
             "away to begin without history: alerts that are firing would then be told again.",
             file=str(path),
         )
-    if code == sqlite3.SQLITE_FULL or getattr(error, "errno", None) in (28, 122):
+    number = getattr(error, "errno", None)
+    # SQLite cannot tell a full disk where it needs room for its shared memory: it says that it cannot write.
+    if (
+        code == sqlite3.SQLITE_FULL
+        or number in (errno.ENOSPC, errno.EDQUOT)
+        or (code == sqlite3.SQLITE_IOERR and _is_full(path.parent))
+    ):
         return SourceError(
             f"The disk is full: nothing could be written to the state file {path}. Free some space and try again.",
+            file=str(path),
+        )
+    if number == errno.EROFS:
+        return SourceAuth(
+            f"The state file {path} is on a file system that is mounted read-only. Mount it for writing, or choose "
+            "another state folder (OMNI_STATE_DIR).",
             file=str(path),
         )
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_CANTOPEN) or (

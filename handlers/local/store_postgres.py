@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +115,8 @@ class PostgresStore:
             versions = [self._apply(db, partition, one, body) for one, body in zip(changes, bodies, strict=True)]
             self._writes += 1
         if self._writes % _PURGE_EVERY == 0:
-            with self._open() as db:
+            # The write is done, whatever comes of this; a later one removes what is left.
+            with suppress(Error), self._open() as db:
                 db.execute(_PURGE, {"now": self._clock()})
         return versions
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -12,12 +13,13 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from core.errors import ConfigInvalid, Error, ResourceLimit, SourceAuth, SourceError, SourceTimeout, StateConflict
 from core.ports import Put
-from handlers.local.store import SCHEMA, LocalStore
+from handlers.local.store import SCHEMA, LocalStore, _explained
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -193,6 +195,7 @@ def test_many_first_users_at_once(tmp_path: Path) -> None:
 KILLED = """
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from core.ports import Put
 from handlers.local.store import LocalStore
 store = LocalStore(Path(sys.argv[1]))
@@ -241,3 +244,21 @@ def test_a_conflict_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(StateConflict, match="Try again") as caught:
         store.write("p", [Put("k", {}, expect="other")])
     assert caught.value.details == {"partition": "p", "key": "k"}
+
+
+def test_a_disk_error_on_a_full_disk_is_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What SQLite says where its shared memory finds no room."""
+    said = sqlite3.OperationalError("disk I/O error")
+    said.sqlite_errorcode = sqlite3.SQLITE_IOERR | 19 << 8
+    for free, words in ((0, "The disk is full"), (10**9, "disk I/O error")):
+        monkeypatch.setattr("shutil.disk_usage", lambda _, free=free: SimpleNamespace(free=free))
+        assert words in _explained(said, tmp_path / "state.db").message
+
+
+def test_a_read_only_file_system_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("os.open", refuse)
+    with pytest.raises(SourceAuth, match="read-only"):
+        LocalStore(tmp_path / "state.db").get("a", "b")

@@ -174,3 +174,12 @@ def test_an_idle_connection_does_not_outlive_a_dead_network() -> None:
         assert seen.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         assert seen.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 10
         assert seen.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 10_000
+
+
+def test_a_write_that_is_done_is_no_error_because_the_purge_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("handlers.local.store_postgres._PURGE_EVERY", 1)
+    monkeypatch.setattr("handlers.local.store_postgres._PURGE", "DELETE FROM nothing WHERE %(now)s = 1")
+    url = database()
+    store = PostgresStore(lambda: url)
+    assert len(store.write("a", [Put("b", {"n": 1})])) == 1
+    assert store.get("a", "b") is not None
