@@ -217,8 +217,63 @@ def test_every_tagged_kind_in_lambda_is_looked_at(applied: Values) -> None:
 
 def _told(statement: dict[str, Any]) -> list[str]:
     """What keeps a statement to one deployment: its resources' names, or a tag."""
-    condition = statement.get("Condition", {}).get("StringEquals", {})
-    return [*condition.values()] or [one for one in statement["Resource"] if not one.endswith("key/*")]
+    if statement["Sid"] in ("NewKeys", "Keys", "QueuesMapping"):
+        return [value for condition in statement["Condition"].values() for value in condition.values()]
+    return [one for one in statement["Resource"] if not one.endswith("key/*")]
+
+
+def _holds(condition: dict[str, dict[str, Any]], context: dict[str, str]) -> bool:
+    for operator, keys in condition.items():
+        for key, wanted in keys.items():
+            if operator == "StringEqualsIfExists" and key not in context:
+                continue
+            assert operator in ("StringEquals", "StringEqualsIfExists", "ArnLike"), operator
+            if not any(fnmatch.fnmatchcase(context.get(key, ""), one) for one in listed(wanted)):
+                return False
+    return True
+
+
+def deployer_may(action: str, arn: str, **context: str) -> bool:
+    """As IAM judges; ``__`` in a context's key stands for ``:``, ``_SLASH_`` for ``/``."""
+    known = {key.replace("__", ":").replace("_SLASH_", "/"): value for key, value in context.items()}
+    return any(
+        action in statement["Action"]
+        and any(fnmatch.fnmatchcase(arn, one) for one in statement["Resource"])
+        and _holds(statement.get("Condition", {}), known)
+        for file in (MODULES / "aws" / "deployer").glob("*.json")
+        for statement in json.loads(file.read_text())["Statement"]
+    )
+
+
+KEY = "arn:aws:kms:REGION:ACCOUNT:key/0123"
+
+
+def test_the_deployer_takes_no_key_of_another_deployment() -> None:
+    """Who may tag a key as the deployment's own may use it, give it away and have it deleted."""
+    own, other = {"aws__ResourceTag_SLASH_deployment": "NAME"}, {"aws__ResourceTag_SLASH_deployment": "other"}
+    tagged = {"aws__RequestTag_SLASH_deployment": "NAME"}
+    assert deployer_may("kms:CreateKey", "*", **tagged)
+    assert deployer_may("kms:TagResource", KEY, **tagged), "of the key that is being made"
+    assert deployer_may("kms:TagResource", KEY, **own), "a tag of the user's, later"
+    assert not deployer_may("kms:TagResource", KEY, **other, **tagged)
+    assert not deployer_may("kms:TagResource", KEY), "a key without a tag of ours, with another"
+    assert not deployer_may("kms:CreateKey", "*")
+    assert not deployer_may("kms:ScheduleKeyDeletion", KEY, **other)
+
+
+def test_the_deployer_gives_its_roles_to_our_services_and_maps_queues_to_our_functions() -> None:
+    role = "arn:aws:iam::ACCOUNT:role/NAME-REGION-ask"
+    given = {name for name in ("codedeploy", "ec2", "ecs-tasks", "lambda", "scheduler")
+             if deployer_may("iam:PassRole", role, iam__PassedToService=f"{name}.amazonaws.com")}  # fmt: skip
+    assert given == {"codedeploy", "lambda", "scheduler"}
+    assert not deployer_may(
+        "iam:PassRole", "arn:aws:iam::ACCOUNT:role/admin", iam__PassedToService="lambda.amazonaws.com"
+    )
+    for verb in ("Create", "Update", "Delete"):
+        action = f"lambda:{verb}EventSourceMapping"
+        ours, theirs = (f"arn:aws:lambda:REGION:ACCOUNT:function:{name}-work:live" for name in ("NAME", "payments"))
+        assert deployer_may(action, f"{MAPPING}0123", lambda__FunctionArn=ours)
+        assert not deployer_may(action, f"{MAPPING}0123", lambda__FunctionArn=theirs)
 
 
 def test_the_docs_name_what_a_deployer_of_timers_needs(calls: dict[str, set[str]]) -> None:
