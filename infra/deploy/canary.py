@@ -8,15 +8,28 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from core.errors import SourceAuth, SourceError
 
+_RUNNING = ("Created", "Queued", "InProgress", "Baking", "Ready")
+_POLL_S, _STOPS_WITHIN_S = 5.0, 300.0
+_RECENT = timedelta(days=30)
+_AT_A_TIME = 25
+"""BatchGetDeployments takes no more."""
+
 
 def follow(
-    cloud: str, outputs: Mapping[str, Any], note: Callable[[str], None], *, at_once: bool = False
+    cloud: str,
+    outputs: Mapping[str, Any],
+    note: Callable[[str], None],
+    *,
+    at_once: bool = False,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, Any] | None:
     """Begin to move calls to what was just applied, or with ``at_once`` move them now. None where nothing is to do.
 
@@ -25,8 +38,11 @@ def follow(
     told = outputs.get("canary")
     if cloud != "aws" or not told:
         return None
-    with _explained("codedeploy:CreateDeployment, lambda:GetAlias"):
-        return _Aws(told).follow(note, at_once)
+    with _explained(
+        "codedeploy:BatchGetDeployments, codedeploy:CreateDeployment, codedeploy:ListDeployments, "
+        "codedeploy:StopDeployment, lambda:GetAlias, lambda:UpdateAlias"
+    ):
+        return _Aws(told, sleep).follow(note, at_once)
 
 
 def progress(cloud: str, outputs: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -34,17 +50,17 @@ def progress(cloud: str, outputs: Mapping[str, Any]) -> dict[str, Any] | None:
     told = outputs.get("canary")
     if cloud != "aws" or not told:
         return None
-    with _explained("codedeploy:GetDeployment, codedeploy:ListDeployments, lambda:GetAlias"):
+    with _explained("codedeploy:BatchGetDeployments, codedeploy:ListDeployments, lambda:GetAlias"):
         return _Aws(told).progress()
 
 
 class _Aws:
     """``told``: the module's output ``canary``."""
 
-    def __init__(self, told: Mapping[str, Any]) -> None:
+    def __init__(self, told: Mapping[str, Any], sleep: Callable[[float], None] = time.sleep) -> None:
         import botocore.session
 
-        self._application = str(told["application"])
+        self._application, self._sleep = str(told["application"]), sleep
         self._functions: Mapping[str, Mapping[str, str]] = told["functions"]
         session, endpoint = botocore.session.get_session(), os.environ.get("OMNI_ENDPOINT_URL") or None
         region = str(told["region"])
@@ -54,22 +70,17 @@ class _Aws:
     def follow(self, note: Callable[[str], None], at_once: bool) -> dict[str, Any] | None:
         moved: dict[str, Any] = {}
         for name, one in self._functions.items():
+            self._stop(name, one, note)
             alias = self._alias(one)
             live, newest = alias["FunctionVersion"], one["version"]
-            running = self._running(one)
-            if live == newest and not running:
-                continue
-            if running:
-                note(f"{name}: stopping deployment {running}, which another apply began")
-                self._codedeploy.stop_deployment(deploymentId=running, autoRollbackEnabled=False)
-            if at_once:
-                self._lambda.update_alias(
-                    FunctionName=one["function"], Name=one["alias"], FunctionVersion=newest,
-                    RoutingConfig={"AdditionalVersionWeights": {}},
-                )  # fmt: skip
+            if at_once and (live != newest or _weights(alias)):
+                self._point(one, newest)
                 note(f"{name}: all calls go to version {newest} now")
                 moved[name] = {"from": live, "to": newest}
-            elif live != newest:
+                continue
+            if _weights(alias):  # what a deployment that was stopped has left; CodeDeploy begins with none
+                self._point(one, live)
+            if live != newest:
                 started = self._codedeploy.create_deployment(
                     applicationName=self._application, deploymentGroupName=one["group"],
                     revision={"revisionType": "AppSpecContent", "appSpecContent": {"content": _appspec(one, live)}},
@@ -82,32 +93,74 @@ class _Aws:
         found: dict[str, Any] = {}
         for name, one in self._functions.items():
             alias = self._alias(one)
-            weights = (alias.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
-            found[name] = {"live": alias["FunctionVersion"], "newest": one["version"], "weights": weights}
-            listed = self._deployments(one)
-            if listed:
-                last = self._codedeploy.get_deployment(deploymentId=listed[0])["deploymentInfo"]
-                found[name] |= {"deployment": listed[0], "status": last["status"]}
+            found[name] = {"live": alias["FunctionVersion"], "newest": one["version"], "weights": _weights(alias)}
+            recent = {"createTimeRange": {"start": datetime.now(UTC) - _RECENT}}
+            last = self._newest(one, **recent) or self._newest(one)
+            if last is not None:
+                found[name] |= {"deployment": last["deploymentId"], "status": last["status"]}
                 why = last.get("errorInformation") or last.get("rollbackInfo") or {}
                 text = why.get("message") or why.get("rollbackMessage")
                 found[name] |= {"why": text} if text else {}
         return found
 
+    def _stop(self, name: str, one: Mapping[str, str], note: Callable[[str], None]) -> None:
+        """End what another apply began, and wait until it has: stopping is only begun by the call.
+
+        A deployment that goes back by itself is waited for. Raises SourceError where one does not end.
+        """
+        told: set[str] = set()
+        waited = 0.0
+        while running := self._newest(one, includeOnlyStatuses=list(_RUNNING)):
+            identifier = str(running["deploymentId"])
+            if identifier not in told:
+                told.add(identifier)
+                if running.get("creator") == "codeDeployRollback":
+                    note(f"{name}: waiting for deployment {identifier}, which goes back")
+                else:
+                    note(f"{name}: stopping deployment {identifier}, which another apply began")
+                    self._ask_to_stop(identifier)
+            elif waited >= _STOPS_WITHIN_S:
+                raise SourceError(
+                    f"Deployment {identifier} of {name} does not end. Look at it in CodeDeploy, then say it again with "
+                    "`omni deploy aws --apply`.", deployment=identifier,
+                )  # fmt: skip
+            else:
+                self._sleep(_POLL_S)
+                waited += _POLL_S
+
+    def _ask_to_stop(self, identifier: str) -> None:
+        """A deployment that has ended meanwhile is as good."""
+        try:
+            self._codedeploy.stop_deployment(deploymentId=identifier, autoRollbackEnabled=False)
+        except self._codedeploy.exceptions.DeploymentAlreadyCompletedException:
+            return
+
+    def _point(self, one: Mapping[str, str], version: str) -> None:
+        """Give all calls to ``version``."""
+        self._lambda.update_alias(
+            FunctionName=one["function"], Name=one["alias"], FunctionVersion=version,
+            RoutingConfig={"AdditionalVersionWeights": {}},
+        )  # fmt: skip
+
     def _alias(self, one: Mapping[str, str]) -> dict[str, Any]:
         found: dict[str, Any] = self._lambda.get_alias(FunctionName=one["function"], Name=one["alias"])
         return found
 
-    def _deployments(self, one: Mapping[str, str], **more: Any) -> list[str]:
-        """Newest first."""
-        found: list[str] = self._codedeploy.list_deployments(
+    def _newest(self, one: Mapping[str, str], **more: Any) -> dict[str, Any] | None:
+        """The deployment that was made last: ListDeployments says nothing of its order."""
+        pages = self._codedeploy.get_paginator("list_deployments").paginate(
             applicationName=self._application, deploymentGroupName=one["group"], **more
-        )["deployments"]
-        return found
+        )
+        listed = [identifier for page in pages for identifier in page["deployments"]]
+        found: list[dict[str, Any]] = []
+        for start in range(0, len(listed), _AT_A_TIME):
+            some = listed[start : start + _AT_A_TIME]
+            found += self._codedeploy.batch_get_deployments(deploymentIds=some)["deploymentsInfo"]
+        return max(found, key=lambda info: info["createTime"], default=None)
 
-    def _running(self, one: Mapping[str, str]) -> str | None:
-        states = ["Created", "Queued", "InProgress", "Baking", "Ready"]
-        found = self._deployments(one, includeOnlyStatuses=states)
-        return found[0] if found else None
+
+def _weights(alias: Mapping[str, Any]) -> dict[str, float]:
+    return dict((alias.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {})
 
 
 def _appspec(one: Mapping[str, str], live: str) -> str:
