@@ -123,8 +123,8 @@ resource "azapi_resource" "app" {
       error_message = "The project refers to variables that environment does not have: ${join(", ", [for name in each.value.manifest.environment : name if !contains(keys(var.environment), name)])}."
     }
     precondition {
-      condition     = filesha256("${each.value.folder}/${each.value.manifest.code.file}") == each.value.manifest.code.sha256 && filesha256("${each.value.folder}/${each.value.manifest.project.file}") == each.value.manifest.project.sha256
-      error_message = "A zip beside the manifest of ${each.key} is not the one that the manifest names: run `omni bundle azure --parts` again."
+      condition     = alltrue([for part in [each.value.manifest.code, each.value.manifest.project] : try(filesha256("${each.value.folder}/${part.file}"), "") == part.sha256])
+      error_message = "A zip beside the manifest of ${each.key} is not there, or not the one that the manifest names: run `omni bundle azure --parts` again."
     }
     precondition {
       condition     = local.timeout_s <= 600

@@ -22,6 +22,9 @@ locals {
     },
   )
 
+  # What Azure takes of Logic Apps in one region and subscription, whoever made them.
+  most_timers = 1000
+
   # Geographies by the regions in which Flex Consumption is offered.
   regions = {
     africa     = ["southafricanorth"]
@@ -38,4 +41,11 @@ resource "azurerm_resource_group" "this" {
   name     = var.name
   location = var.region
   tags     = local.tags
+
+  lifecycle {
+    precondition {
+      condition     = length(local.timers) <= local.most_timers
+      error_message = "The project needs ${length(local.timers)} timers, the sweep's among them, and Azure takes ${local.most_timers} Logic Apps in a region and subscription: make two projects of it, deployed to two regions or subscriptions."
+    }
+  }
 }

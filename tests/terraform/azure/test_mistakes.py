@@ -177,12 +177,30 @@ def test_a_manifest_that_does_not_fit_is_refused(
     once("azure").reject(given("manifest", says, manifest=str(path)), good)
 
 
+@pytest.mark.parametrize("kind", ["code", "project"])
 def test_a_zip_that_is_not_the_manifests_is_refused(
-    once: Callable[..., Module], good: dict[str, Any], tmp_path: Path
+    once: Callable[..., Module], good: dict[str, Any], tmp_path: Path, kind: str
 ) -> None:
     path = write_manifest(tmp_path / "azure")
-    (path.parent / json.loads(path.read_text())["code"]["file"]).write_bytes(b"another")
-    once("azure").reject(given("zip", "not the one that the manifest names", manifest=str(path)), good)
+    file = path.parent / json.loads(path.read_text())[kind]["file"]
+    mistake = given("zip", "not there, or not the one that the manifest names", manifest=str(path))
+    file.write_bytes(b"another")
+    once("azure").reject(mistake, good)
+    file.unlink()
+    once("azure").reject(mistake, good)
+
+
+def test_more_timers_than_a_region_takes_are_refused_before_anything_is_made(
+    once: Callable[..., Module], good: dict[str, Any], tmp_path: Path
+) -> None:
+    timers = json.loads(Path(good["manifest"]).read_text())["timers"]
+    many = {f"alert-{i}": {**timers["low-stock"], "id": f"alert-{i}"} for i in range(1_000)} | {
+        "sweep": timers["sweep"]
+    }
+    path = str(write_manifest(tmp_path / "azure", timers=many))
+    says = "needs 1001 timers, the sweep's among them, and Azure takes 1000 Logic Apps"
+    once("azure").reject(given("timers", says, manifest=path), good)
+    once("azure").plan({**good, "manifest": path, "manage_timers": False})
 
 
 @pytest.mark.parametrize("version", [">= 4.0, < 5.0", ">= 6.0"])

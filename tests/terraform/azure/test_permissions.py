@@ -108,6 +108,17 @@ def test_what_timers_take_is_in_the_documentation(ports: Platform) -> None:
         assert f"`{action}`" in text, action
 
 
+def test_the_page_registers_the_providers_whose_actions_it_lists() -> None:
+    text = (ROOT / "docs" / "azure.md").read_text()
+    loop = re.search(r"(?m)^for name in ([\w ]+); do$", text)
+    assert loop is not None
+    who = text[text.index("### Who deploys") : text.index("## Deploy\n")]
+    listed = set(re.findall(r"`Microsoft\.(\w+)/", who)) - {"Resources", "Authorization"}
+    assert set(loop[1].split()) == listed
+    assert "eight" in who and len(listed) == 8
+    assert "azurerm_resource_group.this" in who, "the module makes the group, so one that is there is imported"
+
+
 def test_no_wildcard_and_no_general_role(applied: dict[str, dict[str, Any]]) -> None:
     for address, one in applied.items():
         if address.startswith("azurerm_role_definition."):
