@@ -113,6 +113,9 @@ class Scan:
     ``narrow``: predicates the source may apply; only Compare with =, !=, <, <=, >, >=, in, on declared operators.
     Never trusted: all are applied again behind the fetch.
     ``limit``: at most so many rows are needed; set only where nothing behind the fetch can drop a row.
+    ``rows``: others are hidden from the asker, and neither they nor their absence may be the cause of an error.
+    ``masked``: columns (lower case) whose values the asker does not get: one that is not of its type is NULL, no error.
+    ``blank``: those of them that need not be read at all, for NULL is all that becomes of them.
     """
 
     alias: str
@@ -120,6 +123,9 @@ class Scan:
     columns: tuple[str, ...]
     narrow: tuple[Compare, ...] = ()
     limit: int | None = None
+    rows: Condition = EVERY_ROW
+    masked: frozenset[str] = frozenset()
+    blank: frozenset[str] = frozenset()
 
 
 class BatchStream(Protocol):

@@ -258,7 +258,18 @@ def _permit_scan(planned: PlannedScan) -> PermittedScan:
     limit = planned.scan.limit if not decision.restricts_rows else None
     needed = set(planned.scan.columns) | {c.name for name in columns_of(decision.rows) if (c := origin.column(name))}
     columns = tuple(c.name for c in origin.columns if c.name in needed)
-    scan = replace(planned.scan, table=origin, columns=columns, narrow=narrow, limit=limit)
+    judged = {name.lower() for name in columns_of(decision.rows)}
+    masked = frozenset(c.lower() for c in columns if c.lower() in decision.masks)
+    scan = replace(
+        planned.scan,
+        table=origin,
+        columns=columns,
+        narrow=narrow,
+        limit=limit,
+        rows=decision.rows,
+        masked=masked,
+        blank=frozenset(c for c in masked if decision.masks[c].kind == "null" and c not in judged),
+    )
     shown = tuple(c for c in columns if c in planned.scan.columns)
     return PermittedScan(
         scan, shown, decision.rows, masks, planned.single_read, decision.restricts_rows, planned.lookup

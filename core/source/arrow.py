@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +21,8 @@ from core.model import Scan
 EPOCH = datetime(1970, 1, 1)
 EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
 EPOCH_DAY = date(1970, 1, 1).toordinal()
+WIDE = Context(prec=100)
+"""Python's own context has 28 digits; DECIMAL has up to 38."""
 MICROSECOND = timedelta(microseconds=1)
 DECIMAL = re.compile(r"DECIMAL\((\d+),\s*(\d+)\)")
 
@@ -145,7 +147,7 @@ def _decimals(values: Sequence[Decimal | None], precision: int, scale: int) -> A
     for value in values:
         if value is None:
             texts.append(None)
-        elif not value.is_finite() or abs(value) >= bound or value.quantize(step) != value:
+        elif not value.is_finite() or abs(value) >= bound or value.quantize(step, context=WIDE) != value:
             raise DoesNotFitError("DECIMAL")
         else:
             texts.append(format(value, "f"))
@@ -181,9 +183,16 @@ _MAKERS: dict[str, Callable[[Sequence[Any]], Array]] = {
 
 
 def rows_to_batch(
-    rows: Sequence[Sequence[Any]], columns: Sequence[tuple[str, str]], schema: Schema, where: str
+    rows: Sequence[Sequence[Any]],
+    columns: Sequence[tuple[str, str]],
+    schema: Schema,
+    where: str,
+    lenient: frozenset[str] = frozenset(),
 ) -> RecordBatch:
-    """Turn driver rows into one record batch; SOURCE_ERROR names ``where``, the column and how many rows do not fit."""
+    """Turn driver rows into one record batch; SOURCE_ERROR names ``where``, the column and how many rows do not fit.
+
+    ``lenient``: columns (lower case) in which a value that does not fit is NULL.
+    """
     width = len(columns)
     lists: list[tuple[Any, ...]] = list(zip(*rows, strict=True)) if rows else [()] * width
     arrays = []
@@ -191,7 +200,9 @@ def rows_to_batch(
         try:
             arrays.append(build_array(values, kind))
         except DoesNotFitError:
-            raise misfit(where, name, kind, values) from None
+            if name.lower() not in lenient:
+                raise misfit(where, name, kind, values) from None
+            arrays.append(build_array(fitting(values, kind), kind))
     return RecordBatch(arrays, schema=schema)
 
 
@@ -205,6 +216,11 @@ def misfit(where: str, column: str, kind: str, values: Sequence[Any]) -> SourceE
         column=column,
         rows=bad,
     )
+
+
+def fitting(values: Sequence[Any], kind: str) -> list[Any]:
+    """The values, with NULL for each that is not of the type."""
+    return [value if _fits(value, kind) else None for value in values]
 
 
 def _fits(value: Any, kind: str) -> bool:

@@ -6,6 +6,7 @@ predicate and the same predicate behind the fetch agree. No comparison made here
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -41,6 +42,56 @@ class Side(Protocol):
     def bind(self, value: Any) -> Any:
         """A coerced literal as the driver takes it."""
         ...
+
+
+_JUDGED: Mapping[str, tuple[type, ...]] = {"VARCHAR": (str,), "BIGINT": (int,), "BOOLEAN": (bool,)}
+
+
+def judged(condition: Condition, kind: Callable[[str], str]) -> bool:
+    """Whether ``holds`` can judge all of the condition; ``kind``: the type of a column."""
+    if isinstance(condition, Compare):
+        return kind(condition.column) in _JUDGED
+    return all(judged(part, kind) for part in condition.parts)
+
+
+def holds(condition: Condition, kind: Callable[[str], str], value: Callable[[str], Any]) -> bool:
+    """The condition for one row in Python, as DuckDB has it. A value that is not of its type satisfies nothing."""
+    if isinstance(condition, AllOf):
+        return all(holds(part, kind, value) for part in condition.parts)
+    if isinstance(condition, AnyOf):
+        return any(holds(part, kind, value) for part in condition.parts)
+    expected, found = kind(condition.column), value(condition.column)
+    if expected not in _JUDGED or type(found) not in _JUDGED[expected]:
+        return False
+    op = condition.op
+    wanted = [
+        coerce(v, expected) for v in (condition.value if isinstance(condition.value, tuple) else (condition.value,))
+    ]
+    if op == "in":
+        return found in [w for w in wanted if w is not CANNOT]
+    if any(w is CANNOT for w in wanted):
+        return False
+    if op == "not in":
+        return found not in wanted
+    return (
+        not isinstance(condition.value, tuple)
+        and (op not in _TEXT_OPS or expected == "VARCHAR")
+        and (_HOLDS[op](found, wanted[0]))
+    )
+
+
+_TEXT_OPS = ("contains", "starts with", "ends with")
+_HOLDS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "contains": operator.contains,
+    "starts with": str.startswith,
+    "ends with": str.endswith,
+}
 
 
 @dataclass(slots=True)

@@ -56,7 +56,8 @@ class RestSource:
         columns = scan_schema(scan)
         by_name = {f.name: f for f in table.fields}
         schema = schema_of(columns)
-        reader = Reader(self.name, self.connector, table, tuple(by_name[name] for name, _ in columns), schema)
+        fields = tuple(by_name[name] for name, _ in columns)
+        reader = Reader(self.name, self.connector, table, fields, schema, scan.rows, scan.masked)
         opening = first(self.spec, table, scan, self._base_url)
         steps = deque(_Step(r) for r in opening.requests)
         walk = _Walk(self, reader, scan, fetching, opening.limit, steps, seen={r.url for r in opening.requests})
@@ -76,6 +77,9 @@ class RestSource:
         """What the answer holds, or the error that its status means."""
         json = "json" in response.headers.get("content-type", "")
         if response.status == 404 and request.read.missing == "no_rows" and json:
+            return reader.empty()
+        # What is not there and what is hidden look alike to who may not see all.
+        if response.status == 404 and request.echo and request.first and reader.restricted:
             return reader.empty()
         check(response, source=self.name, target=request.label, credential=self._auth.name if self._auth else "")
         return reader.read(request, response)

@@ -37,6 +37,12 @@ _CASTS: Mapping[str, str] = {
     "TIMESTAMP": "timestamp",
     "TIMESTAMPTZ": "timestamptz",
 }
+_READABLE: Mapping[str, str] = {
+    "DATE": "{0} BETWEEN '0001-01-01' AND '9999-12-31'",
+    "TIME": "{0} < '24:00'",
+    "TIMESTAMP": "{0} BETWEEN '0001-01-01' AND '9999-12-31 23:59:59.999999'",
+    "TIMESTAMPTZ": "{0} BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'",
+}
 _LARGEST = "1e308"
 _NOTHING = "3e-324"
 """What is smaller is 0 as a double, and PostgreSQL then refuses the cast."""
@@ -131,6 +137,13 @@ class PostgresSide:
             f"WHEN abs({name}) < {_LARGEST} OR {name} = 'NaN' THEN CAST({name} AS double precision) "
             f"WHEN {name} > 0 THEN 'Infinity' WHEN {name} < 0 THEN '-Infinity' END)"
         )
+
+    def readable(self) -> str:
+        """As ``leaves``, and NULL where Python's type, or a double, has no such value."""
+        name = self.name
+        if self.type in _READABLE:
+            return f"CASE WHEN {_READABLE[self.type].format(name)} THEN {name} END"
+        return self._double() if self.type == "DOUBLE" and self.column.base == "numeric" else self.leaves
 
     def text(self, op: str, placeholder: str) -> str:
         value, wanted = f'({self.leaves} COLLATE "C")', f"CAST({placeholder} AS text)"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -15,9 +16,10 @@ import orjson
 from arro3.core import Array, RecordBatch, Schema
 
 from core.errors import SourceError, SqlRejected
-from core.model import Compare, Scalar, Scan
+from core.model import EVERY_ROW, Compare, Condition, Scalar, Scan
 from core.source import paginate
 from core.source.arrow import DoesNotFitError, build_array, instants_from_text
+from core.source.condition import holds, judged
 from core.source.literal import CANNOT, coerce
 from core.source.spec import ConnectorSpec, FieldSpec, Filter, Read, TableSpec
 from core.wire import Response
@@ -203,15 +205,46 @@ class Reader:
     table: TableSpec
     fields: tuple[FieldSpec, ...]
     schema: Schema
+    rows: Condition = EVERY_ROW
+    masked: frozenset[str] = frozenset()
+
+    @property
+    def restricted(self) -> bool:
+        return self.rows != EVERY_ROW
 
     def read(self, request: Request, response: Response) -> Page:
         """The page in ``response``. SourceError names the URL's path and what is wrong, never a value."""
         where = f"Source {self.source}: {request.label}"
         body = _parsed(response, where)
         items = _items(body, request.read, where)
+        following = self._following(request, response, body, len(items), where)
+        if self.restricted:
+            items = self._permitted(items, request)
         arrays = [self._column(f, items, request) for f in self.fields]
-        batch = RecordBatch(arrays, schema=self.schema)
-        return Page(batch, len(items), self._following(request, response, body, len(items), where))
+        return Page(RecordBatch(arrays, schema=self.schema), len(items), following)
+
+    def _permitted(self, items: list[dict[str, Any]], request: Request) -> list[dict[str, Any]]:
+        """Without items that the asker may not see, as far as that can be told here: they say nothing of drift."""
+        by_name = {f.name.lower(): f for f in self.table.fields}
+        if not judged(self.rows, lambda name: by_name[name.lower()].type if name.lower() in by_name else ""):
+            return items
+
+        def value(item: dict[str, Any], name: str) -> Any:
+            f = by_name[name.lower()]
+            if f.from_path and f.name in request.echo:
+                return request.echo[f.name]
+            try:
+                return _values(f, [item])[0]
+            except AttributeError:
+                return None
+
+        return [i for i in items if holds(self.rows, lambda name: by_name[name.lower()].type, partial(value, i))]
+
+    def _lenient(self, f: FieldSpec) -> bool:
+        """Whether what a value is must not show: it is masked, or may be in a row that is hidden."""
+        kinds = {f.name.lower(): f.type for f in self.table.fields}
+        unsure = self.restricted and not judged(self.rows, lambda name: kinds.get(name.lower(), ""))
+        return unsure or f.name.lower() in self.masked
 
     def _following(self, request: Request, response: Response, body: Any, rows: int, where: str) -> tuple[Request, ...]:
         if not request.last:
@@ -233,12 +266,15 @@ class Reader:
     def _column(self, f: FieldSpec, items: list[dict[str, Any]], request: Request) -> Array:
         if f.from_path and f.name in request.echo:
             return build_array([request.echo[f.name]] * len(items), "VARCHAR")
+        convert = _CONVERT.get(f.type, _plain(f.type))
         try:
             values = _values(f, items)
-            if items and not f.optional and not any(v is not None for v in values):
+            if items and not f.optional and not any(v is not None for v in values) and not self._lenient(f):
                 self._drifted(f, items, request)
-            return _CONVERT.get(f.type, _plain(f.type))(values)
+            return convert(values)
         except (DoesNotFitError, AttributeError, TypeError, ValueError):
+            if self._lenient(f):
+                return convert([_readable(f, item, convert) for item in items])
             raise SourceError(
                 f"Connector {self.connector} has drifted: {self.table.name}.{f.name} should be {f.type}, and a "
                 f"value at {'.'.join(f.path)} in {request.label} is something else. Update the connector.",
@@ -297,6 +333,16 @@ def _values(f: FieldSpec, items: list[dict[str, Any]]) -> list[Any]:
         outer, inner = f.path
         return [None if (o := item.get(outer)) is None else o.get(inner) for item in items]
     return [_deep(item, f.path) for item in items]
+
+
+def _readable(f: FieldSpec, item: dict[str, Any], convert: Callable[[Sequence[Any]], Array]) -> Any:
+    """The value, or None where it is not of the column's type."""
+    try:
+        value = _values(f, [item])[0]
+        convert([value])
+    except (DoesNotFitError, AttributeError, TypeError, ValueError):
+        return None
+    return value
 
 
 def _deep(item: Any, path: tuple[str, ...]) -> Any:

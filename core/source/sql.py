@@ -130,7 +130,7 @@ class PostgresSource:
                 total += len(raw)
                 if fetching.progress is not None:
                     fetching.progress(self.name, scan.table.name, rows=total, calls=1, total_calls=1)
-                yield rows_to_batch(raw, columns, schema, where)
+                yield rows_to_batch(raw, columns, schema, where, scan.masked)
 
     def _place(self, connection: Connection, name: str) -> str:
         """The table's schema and name, as found when it was described."""
@@ -328,9 +328,12 @@ def _select(
     where = Where(lambda name: sides.get(name) or by_name.get(name.lower()))
     allowed = where.sql(rows)
     narrow, all_pushed = where.narrow(scan.narrow)
-    chosen = ", ".join(
-        f"{(sides.get(n) or by_name[n.lower()]).leaves} AS {quoted(f'c{i}')}" for i, n in enumerate(scan.columns)
-    )
+    leaving = [(n.lower(), sides.get(n) or by_name[n.lower()]) for n in scan.columns]
+    values = [
+        "NULL" if name in scan.blank else side.readable() if name in scan.masked else side.leaves
+        for name, side in leaving
+    ]
+    chosen = ", ".join(f"{value} AS {quoted(f'c{i}')}" for i, value in enumerate(values))
     sql = f"SELECT {chosen} FROM {qualified} WHERE ({allowed}) AND ({narrow})"  # noqa: S608 (names quoted or ours, values bound)
     if scan.limit is not None and all_pushed:
         sql += f" LIMIT {int(scan.limit)}"

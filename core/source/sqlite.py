@@ -119,6 +119,8 @@ class SqliteSource:
         ledger.fetched(where, datetime.now(UTC), 0.0, False)
         total = 0
         with self._connection(fetching.deadline) as connection, closing(connection.execute(sql, params)) as cursor:
+            # Where masked, a text that is no UTF-8 is a misfit like others.
+            connection.text_factory = sqlite_types.text_or_misfit if scan.masked else str
             while True:
                 started = time.monotonic()
                 raw = cursor.fetchmany(BATCH)
@@ -128,7 +130,7 @@ class SqliteSource:
                 total += len(raw)
                 if fetching.progress is not None:
                     fetching.progress(self.name, scan.table.name, rows=total, calls=1, total_calls=1)
-                yield rows_to_batch(_convert(raw, readers), columns, schema, where)
+                yield rows_to_batch(_convert(raw, readers), columns, schema, where, scan.masked)
 
     def permitted(
         self,
@@ -171,6 +173,7 @@ class SqliteSource:
         deadline.need(f"source {self.name}")
         file, connection = self._take(deadline, introspect)
         connection.set_progress_handler(lambda: int(deadline.left() <= 0), 20_000)
+        connection.text_factory = str
         healthy = True
         try:
             yield connection
@@ -274,7 +277,8 @@ def _select(scan: Scan, rows: Condition, sides: dict[str, SqliteSide]) -> tuple[
     where = Where(lambda name: sides.get(name.lower()))
     allowed = where.sql(rows)
     narrow, all_pushed = where.narrow(scan.narrow)
-    chosen = ", ".join(f"{sides[n.lower()].leaves} AS {quoted(f'c{i}')}" for i, n in enumerate(scan.columns))
+    leaving = ["NULL" if n.lower() in scan.blank else sides[n.lower()].leaves for n in scan.columns]
+    chosen = ", ".join(f"{value} AS {quoted(f'c{i}')}" for i, value in enumerate(leaving))
     sql = f"SELECT {chosen} FROM {quoted(scan.table.name)} WHERE ({allowed}) AND ({narrow})"  # noqa: S608 (names quoted or ours, values bound)
     # A limit is only right where nothing behind the fetch drops a row.
     if scan.limit is not None and all_pushed:

@@ -10,13 +10,14 @@ import re
 import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any
 
 from core.model import Comparison
 
 _DECIMAL = re.compile(r"(?:DECIMAL|NUMERIC|NUMBER)\s*\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\)")
 _EPOCH = datetime(1970, 1, 1)
+_WIDE = Context(prec=400)
 NOISE = "1e-12"
 _QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?P<name>(?:[^"]|"")*)\"""")
 
@@ -169,7 +170,7 @@ def to_decimal(value: Any, scale: int) -> Decimal:
     if type(value) is not float:
         raise ValueError("not a number")
     exact = Decimal(repr(value))
-    rounded = round(exact, scale)
+    rounded = exact.quantize(Decimal(1).scaleb(-scale), context=_WIDE)
     if abs(exact - rounded) > abs(exact) * Decimal(NOISE):
         raise ValueError("more digits than declared")
     return rounded
@@ -187,11 +188,18 @@ class Misfit:
     """Stands for a stored value that is not of its declared type, until the batch is refused."""
 
 
+def text_or_misfit(raw: bytes) -> str | Misfit:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return Misfit()
+
+
 def _or_same(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def read(value: Any) -> Any:
         try:
             return convert(value)
-        except (ValueError, OverflowError):
+        except (ValueError, ArithmeticError):
             return Misfit()
 
     return read

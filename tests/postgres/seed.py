@@ -34,6 +34,10 @@ INSERT INTO everything VALUES
   '2024-01-02', '10:00:01', '2024-01-01 10:00:00.123457', '2024-01-01 08:00:00.000001Z',
   NULL, NULL, NULL, NULL, NULL, NULL,
   NULL, NULL, NULL, NULL, NULL);
+CREATE TABLE odd (id int PRIMARY KEY, d date, w timestamp, z timestamptz, t time, n numeric(6,2), loose numeric);
+INSERT INTO odd VALUES (1, 'infinity', 'infinity', '-infinity', '24:00', 'NaN', '1e400'),
+ (2, '0001-01-01 BC', '10000-01-01', '10000-01-01 00:00+00', '24:00', 'NaN', '1e-400'),
+ (3, '9999-12-31', '9999-12-31 23:59:59.999999', '9999-12-31 23:59:59.999999+00', '23:59:59.999999', 1, 1);
 CREATE TABLE tiny (id int PRIMARY KEY, team text, loose numeric);
 INSERT INTO tiny VALUES (1, 'a', 1.5), (2, 'b', '1e-400'), (3, 'b', '-1e-324'), (4, 'b', '1e-323');
 CREATE TABLE huge (id int PRIMARY KEY, team text, loose numeric);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 from collections.abc import Iterator
 from decimal import Decimal
@@ -131,6 +132,18 @@ def test_a_hidden_row_cannot_cause_an_error(source: PostgresSource) -> None:
         with pytest.raises(SourceError) as caught:
             rows(source, name)
         assert "1e400" not in str(caught.value) and "infinity" not in str(caught.value)
+
+
+def test_masked_values_that_python_or_a_double_cannot_hold_are_null(source: PostgresSource) -> None:
+    found = table(source, "odd")
+    names = tuple(c.name for c in found.columns)
+    with pytest.raises(SourceError):
+        rows(source, "odd")
+    masked = frozenset(names) - {"id"}
+    got = rows(source, "odd", masked=masked)
+    assert got[0][1:] == (None,) * 4 + (None, math.inf) and got[1][1:] == (None,) * 5 + (0.0,)
+    assert got[2][1] is not None and None not in got[2]
+    assert rows(source, "odd", masked=masked, blank=masked)[2] == (3, *(None,) * 6)
 
 
 def test_a_limit_waits_for_every_predicate(source: PostgresSource) -> None:

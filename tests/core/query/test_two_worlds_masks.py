@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ policies:
       mail: {mask: redact, unless_roles: [hr]}
       pin: {mask: deny, unless_roles: [hr]}
   - {table: desk.all, rows: [{all: true}], columns: *masks}
+  - {table: shop.t, rows: [{all: true}], columns: *masks}
 """
 KNOWN = [{"id": 1, "team": "a", "day": "2026-01-01"}, {"id": 2, "team": "a", "day": "2026-01-02"}]
 PRIVATE: dict[str, list[dict[str, Any]]] = {
@@ -162,3 +164,30 @@ def test_keys_that_differ_in_case_are_one_column_for_everyone(tmp_path: Path) ->
     app = build(tmp_path, {"all.json": '[{"id": 1, "Salary": 5}, {"id": 2, "salary": 6}, {"id": 3, "a": 1, "a_1": 2}]'})
     answer = seen(app, "SELECT * FROM desk.all ORDER BY id", "hugo")
     assert answer["rows"] == [[1, 5, None, None], [2, 6, None, None], [3, None, 1, 2]]
+
+
+FITTING = "(1, 100.5, '1980-05-01', 150, '90001', 'a@x', 5), (2, NULL, NULL, 250, '90002', 'b@x', 6)"
+MISFITS = [
+    "(1, 'n/a', 'soon', 'much', x'ff', BAD, x'00'), (2, x'00', BAD, 9e999, 'x', 'y', 7)",
+    "(1, BAD, 5, NULL, BAD, 7, 'x'), (2, '', '2026-13-45', '', NULL, '', BAD)",
+]
+
+
+@pytest.mark.parametrize("values", [FITTING, *MISFITS], ids=["fitting", "misfits", "more misfits"])
+def test_masked_values_of_another_type_fail_no_query(tmp_path: Path, values: str) -> None:
+    app = build(tmp_path, {})
+    with sqlite3.connect(tmp_path / "shop.db") as db:
+        db.execute(
+            "CREATE TABLE t (id INTEGER, salary REAL, born DATE, pay DECIMAL(10,2), badge TEXT, mail TEXT, pin INT)"
+        )
+        db.execute(f"INSERT INTO t VALUES {values}".replace("BAD", "cast(x'ff' AS TEXT)"))
+    db.close()
+    answer = seen(app, "SELECT * FROM shop.t ORDER BY id")
+    assert answer.get("code") is None, answer
+    assert [(row[0], row[1]) for row in answer["rows"]] == [(1, None), (2, None)]
+    assert [c["type"] for c in answer["columns"]] == ["BIGINT", "DOUBLE", "DATE", "DOUBLE", "VARCHAR", "VARCHAR"]
+    assert seen(app, "SELECT salary FROM shop.t")["rows"] == [[None], [None]]
+    if values == FITTING:
+        assert answer["rows"][0] == [1, None, "1980-01-01", 100.0, "****0001", "***"]
+    else:
+        assert seen(app, "SELECT salary FROM shop.t", "hugo")["code"] == "SOURCE_ERROR"

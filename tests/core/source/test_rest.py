@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -342,3 +343,76 @@ def test_a_table_may_be_read_in_several_ways(tmp_path: Path) -> None:
 
 def test_the_yaml_of_the_test_is_the_format_of_the_docs(tmp_path: Path) -> None:
     assert "{paging}" in TABLE and table(Api("none", 0).source(connector(tmp_path, "none")), "THINGS").name == "things"
+
+
+# ── what is hidden ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def restricted(source: Any, **more: Any) -> list[tuple[Any, ...]]:
+    """The ids that who may see one kind of thing is sent."""
+    asked = replace(scan(source, "things", narrow=(HERE,)), **more)
+    return [tuple(row.values()) for batch in source.open(asked, fetching()) for row in to_rows(batch)]
+
+
+def to_rows(batch: Any) -> list[dict[str, Any]]:
+    columns = {name: batch.column(i).to_pylist() for i, name in enumerate(batch.schema.names)}
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+SEEN = Compare("kind", "=", "a")
+JUDGED_ELSEWHERE = Compare("seen", ">=", "2000-01-01")
+
+
+def without_meaning(items: list[dict[str, Any]], *, kind: str) -> list[dict[str, Any]]:
+    return [{"id": "no number", "kind": kind, "owner": 5} if i["kind"] == kind else i for i in items]
+
+
+def test_hidden_items_are_no_drift(tmp_path: Path) -> None:
+    with Api("none", 6) as api:
+        source = api.source(connector(tmp_path, "none"))
+        api.tamper = lambda path, body: without_meaning(body, kind="b")
+        assert [r[1] for r in restricted(source, rows=SEEN)] == [2, 4, 6]
+        with pytest.raises(SourceError, match="drifted"):
+            restricted(source)
+        api.tamper = lambda path, body: without_meaning(body, kind="a")
+        with pytest.raises(SourceError, match="drifted"):
+            restricted(source, rows=SEEN)
+        assert restricted(source, rows=Compare("kind", "in", ("c",))) == []
+
+
+def test_a_key_that_only_hidden_items_have_or_lack_is_no_drift(tmp_path: Path) -> None:
+    with Api("none", 6) as api:
+        source = api.source(connector(tmp_path, "none"))
+        api.tamper = lambda path, body: [i if i["kind"] == "b" else {**i, "id": 7} for i in body]
+        api.tamper = lambda path, body: [{k: v for k, v in i.items() if i["kind"] == "a" or k != "born"} for i in body]
+        assert len(restricted(source, rows=Compare("kind", "!=", "b"))) == 3
+        # Where only the sieve can tell which items are hidden, what they hold is no error either.
+        api.tamper = lambda path, body: [{**i, "id": str(i["id"]), "good": None} for i in body]
+        assert {r[1] for r in restricted(source, rows=JUDGED_ELSEWHERE)} == {None}
+
+
+def test_a_masked_value_of_another_type_is_null(tmp_path: Path) -> None:
+    with Api("none", 2) as api:
+        source = api.source(connector(tmp_path, "none"))
+        api.tamper = lambda path, body: [{**body[0], "owner": 5, "born": "never", "tags": 1, "seen": {}}, body[1]]
+        got = restricted(source, masked=frozenset({"owner_name", "born", "seen"}))
+        assert got[0][3] is got[0][6] is got[0][7] is None and got[1][6] == date(2024, 1, 3)
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/html"])
+def test_what_is_not_there_looks_like_what_is_hidden(tmp_path: Path, kind: str) -> None:
+    missing = faults.answer(404, b"{}", content_type=kind)
+    with Api("link", 0) as api, faults.FaultServer({"/groups/g/things": [missing, missing]}) as server:
+        api.url = server.url
+        source = api.source(connector(tmp_path, "link"))
+        with pytest.raises(SourceError, match="not found"):
+            restricted(source)
+        assert restricted(source, rows=SEEN) == []
+
+
+def test_a_later_page_that_is_not_there_is_an_error_for_everyone(tmp_path: Path) -> None:
+    pages = [faults.answer(200, [], link='</groups/g/things?page=2>; rel="next"'), faults.answer(404)]
+    with Api("link", 0) as api, faults.FaultServer({"/groups/g/things": pages}) as server:
+        api.url = server.url
+        with pytest.raises(SourceError, match="not found"):
+            restricted(api.source(connector(tmp_path, "link")), rows=SEEN)

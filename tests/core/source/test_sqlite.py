@@ -147,6 +147,17 @@ def test_a_hidden_row_cannot_cause_an_error(source: SqliteSource) -> None:
         assert [r[0] for r in rows(source, "wild", "id", where=Compare(column, ">", value))] == [1], column
 
 
+def test_decimals_of_all_digits_arrive(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "t.db") as db:
+        db.execute("CREATE TABLE t (id INTEGER, n DECIMAL(38,2))")
+        db.execute("INSERT INTO t VALUES (1, 1e30), (2, 9e999)")
+    db.close()
+    source = SqliteSource("s", lambda: tmp_path / "t.db")
+    assert rows(source, "t", "n", narrow=(Compare("id", "=", 1),)) == [(Decimal("1e30"),)]
+    with pytest.raises(SourceError, match="not a DECIMAL"):
+        rows(source, "t", "n")
+
+
 DECLARED = ("INTEGER", "REAL", "NUMERIC", "DECIMAL(10,2)", "DECIMAL(38,0)", "TEXT", "DATE", "TIMESTAMP", "BOOLEAN", "")
 STORED = [
     *("1", "-9223372036854775808", "9223372036854775807", "9e999", "-9e999", "1e300", "5e-324", "NULL", "x'00ff'"),
