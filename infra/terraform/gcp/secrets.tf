@@ -10,13 +10,22 @@ resource "terraform_data" "secret" {
   triggers_replace = ["${var.name}-${each.key}", var.project_id]
 
   provisioner "local-exec" {
-    command = "gcloud secrets describe \"$SECRET\" --project \"$PROJECT\" >/dev/null 2>&1 || gcloud secrets create \"$SECRET\" --project \"$PROJECT\" --replication-policy user-managed --locations \"$REGION\" --labels \"$LABELS\" --quiet"
+    # A name that is there already and carries another deployment's label is not ours to share: omni with a secret prod-key
+    # and omni-prod with a secret key mean two.
+    command = <<-EOT
+      if OWNER=$(gcloud secrets describe "$SECRET" --project "$PROJECT" --format "value(labels.deployment)" 2>/dev/null); then
+        [ -z "$OWNER" ] || [ "$OWNER" = "$DEPLOYMENT" ] || { echo "The secret $SECRET is the deployment $OWNER's: give one of the two another name." >&2; exit 1; }
+      else
+        gcloud secrets create "$SECRET" --project "$PROJECT" --replication-policy user-managed --locations "$REGION" --labels "$LABELS" --quiet
+      fi
+    EOT
 
     environment = {
-      LABELS  = join(",", [for name, value in local.labels : "${name}=${value}"])
-      PROJECT = var.project_id
-      REGION  = var.region
-      SECRET  = "${var.name}-${each.key}"
+      DEPLOYMENT = var.name
+      LABELS     = join(",", [for name, value in local.labels : "${name}=${value}"])
+      PROJECT    = var.project_id
+      REGION     = var.region
+      SECRET     = "${var.name}-${each.key}"
     }
   }
 

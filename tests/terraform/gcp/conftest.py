@@ -62,11 +62,16 @@ def variables(manifest: Path, **changed: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="session", autouse=True)
 def gcloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """In gcloud's place for whole runs of terraform: notes what it was told, builds nothing, and knows of no secret."""
+    """In gcloud's place for whole runs of terraform: notes what it was told and builds nothing. It knows of the
+    secrets in the file ``known`` beside it: a line NAME LABEL each."""
     folder = tmp_path_factory.mktemp("gcloud")
     told = folder / "told"
     program = folder / "gcloud"
-    program.write_text(f'#!/bin/sh\necho "$@" >> {told}\n[ "$1 $2" != "secrets describe" ]\n')
+    (folder / "known").touch()
+    program.write_text(
+        f'#!/bin/sh\necho "$@" >> {told}\n'
+        f'[ "$1 $2" != "secrets describe" ] || sed -n "s/^$3 //p" {folder}/known | grep ""\n'
+    )
     program.chmod(0o755)
     before = os.environ["PATH"]
     os.environ["PATH"] = f"{folder}{os.pathsep}{before}"

@@ -23,7 +23,7 @@ from tests.contract.gcp import clients
 from tests.runtimes.google_fakes import GoogleFakes
 from tests.terraform.binary import terraform
 from tests.terraform.gcp.conftest import ALERTS, variables, write_manifest
-from tests.terraform.harness import MODULES, Module, Values
+from tests.terraform.harness import MODULES, Failed, Module, Values
 
 ModuleOf = Callable[..., Module]
 ENDS = ("old", "new")
@@ -179,6 +179,19 @@ def test_secrets_are_made_empty_where_they_have_to_stay_and_terraform_has_no_val
         assert looked.startswith("secrets describe "), "one that is there is left as it is"
         assert made == f"secrets create {name} --project stub-project {where} --quiet"
     assert state.outputs()["secrets"] == ["without-ann_key", "without-hook-key"]
+
+
+def test_a_secret_that_is_there_is_taken_unless_it_is_another_deployments(
+    module: ModuleOf, good: dict[str, Any], gcloud: Path
+) -> None:
+    known = gcloud.parent / "known"
+    known.write_text("there-ann_key there\nthere-hook-key \n")
+    module("gcp").apply({**good, "name": "there"})
+    assert [one.split()[1] for one in secrets_told(gcloud, "there")] == ["describe", "describe"], "none is made"
+    known.write_text("their-ann_key their-other\n")
+    with pytest.raises(Failed, match=r"(?s)their-ann_key is the deployment\s+their-other's"):
+        module("gcp").apply({**good, "name": "their"})
+    known.write_text("")
 
 
 def test_a_secret_that_the_project_drops_keeps_its_values_and_nobody_reads_it(
