@@ -159,12 +159,13 @@ class Answering:
     def _planned(self, *, fragments: bool = True) -> tuple[Plan | Prepared, str]:
         from core.query import fragment, plan
         from core.query.parse import parse
+        from core.query.qualify import qualify
 
         ask = self._ask
         statement = parse(ask.sql, dialect=ask.dialect, params=ask.params, now=ask.now, timezone=ask.timezone)
         bound = plan.bind(statement, self._view(self._deadline))
         self._reads([b.visible for b in bound])
-        plan.qualify(statement, bound)
+        qualify(statement, bound)
         private = {ask.private_source} if ask.private_source else set()
         databases = self._databases({b.visible.table.source for b in bound} | private)
         if ask.dialect != "duckdb":

@@ -6,13 +6,13 @@ one name stands for several references, the column has to be one of all of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
 from core.errors import SqlRejected
-from core.query.names import fold
+from core.query.names import fold, joined, references_of
 
 if TYPE_CHECKING:
     from core.query.plan import BoundRef
@@ -84,7 +84,7 @@ class _References:
         if isinstance(node, exp.Subquery):
             if isinstance(inner, exp.Query):
                 return self._outputs(inner, depth)
-            return [name for one in _joined(inner) for name in self._columns(one, depth)]
+            return [name for one in joined(inner) for name in self._columns(one, depth)]
         if isinstance(node, exp.Table) and isinstance(inner, exp.Identifier):
             cte = self._ctes.get(inner.name)
             if cte is None:
@@ -119,7 +119,7 @@ class _References:
             star = shown.this if isinstance(shown, exp.Column) else shown
             if isinstance(star, exp.Star):
                 qualifier = fold(shown.args["table"], _DIALECT) if isinstance(shown, exp.Column) else ""
-                for one in _sources(query):
+                for one in references_of(query):
                     if not qualifier or self._name(one) == qualifier:
                         found += self._columns(one, depth + 1)
             elif isinstance(shown, exp.Alias):
@@ -129,21 +129,3 @@ class _References:
             else:
                 found.append("")  # PostgreSQL has rules for its name; we do not lean on them
         return found
-
-
-def _sources(select: exp.Select) -> Iterator[exp.Expr]:
-    from_ = select.args.get("from_")
-    if from_ is not None:
-        yield from _joined(from_.this)
-    for join in select.args.get("joins") or []:
-        yield from _joined(join.this)
-
-
-def _joined(node: exp.Expr) -> Iterator[exp.Expr]:
-    """A reference, and what is joined to it inside the same brackets."""
-    if isinstance(node, exp.Subquery) and not isinstance(node.this, exp.Query) and not node.alias:
-        yield from _joined(node.this)
-    else:
-        yield node
-    for join in node.args.get("joins") or []:
-        yield from _joined(join.this)

@@ -88,3 +88,22 @@ def fresh_prefix(names: frozenset[str]) -> str:
     while any(name.startswith(prefix) for name in names):
         prefix = f"_{prefix}"
     return prefix
+
+
+def references_of(select: exp.Select) -> Iterator[exp.Expr]:
+    """What a SELECT reads: tables, derived tables, functions, of FROM and of every join."""
+    from_ = select.args.get("from_")
+    if from_ is not None:
+        yield from joined(from_.this)
+    for join in select.args.get("joins") or []:
+        yield from joined(join.this)
+
+
+def joined(node: exp.Expr) -> Iterator[exp.Expr]:
+    """A reference, and what is joined to it inside the same brackets."""
+    if isinstance(node, exp.Subquery) and not isinstance(node.this, exp.Query) and not node.alias:
+        yield from joined(node.this)
+    else:
+        yield node
+    for join in node.args.get("joins") or []:
+        yield from joined(join.this)

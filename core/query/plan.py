@@ -177,30 +177,6 @@ def _whole_rows(bound: BoundRef, statement: Statement) -> bool:
 # ── names ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def qualify(statement: Statement, bound: Sequence[BoundRef]) -> None:
-    """``source.table.column`` -> ``alias.column``: in the engine a table has no source."""
-    known: dict[tuple[str, str], str] = {}
-    taken: dict[str, tuple[str, str]] = {}
-    for b in bound:
-        table = b.visible.table
-        key = (table.source.lower(), table.name.lower())
-        if not b.ref.node.alias:
-            owner = taken.setdefault(b.ref.alias.lower(), key)
-            if owner != key:  # two sources have a table of this name: both are read without an alias
-                b.ref.alias = f"{table.source}_{table.name}".replace(".", "_")
-            known[key] = b.ref.alias
-    for column in statement.tree.find_all(exp.Column):
-        if not column.args.get("db"):
-            continue
-        parts = [p.name for p in column.parts][:-1]
-        key = (parts[0].lower(), ".".join(parts[1:]).lower())
-        alias = known.get(key)
-        if alias is not None:
-            column.set("db", None)
-            column.set("catalog", None)
-            column.set("table", exp.to_identifier(alias, quoted=True))
-
-
 def rename(bound: BoundRef) -> None:
     """Let the reference read its fresh name, under the alias it has in the query."""
     node = bound.ref.node

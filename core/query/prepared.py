@@ -43,6 +43,7 @@ _CODE = (
     "query/portable.py",
     "query/predicates.py",
     "query/prepared.py",
+    "query/qualify.py",
     "query/sqlite_text.py",
     "query/values.py",
     "query/vet.py",

@@ -26,6 +26,7 @@ from core.query import asked, plan
 from core.query.kept import EngineWork, KeptPlan, keep
 from core.query.parse import parse
 from core.query.prepared import KNOWN, PARTITION, PlanCache, Prepared, key_of
+from core.query.qualify import qualify
 from core.stamp import stamp
 from tests.core.query.test_pushdown import SCANNED
 from tests.core.query.test_two_worlds import ATTACKS, build, seen
@@ -73,7 +74,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> App:
 def planned(app: App, sql: str, now: datetime) -> tuple[plan.Plan, EngineWork]:
     statement = parse(sql, now=now, timezone=BERLIN)
     bound = plan.bind(statement, app._view(ANN, Deadline(30)))
-    plan.qualify(statement, bound)
+    qualify(statement, bound)
     made = plan.plan(statement, bound)
     names = {b.name: b.ref.alias for b in made.bound}
     return made, EngineWork(made.engine_sql(), permit(made.scans, ANN), names, {})

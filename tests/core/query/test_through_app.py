@@ -11,7 +11,7 @@ import pytest
 
 from core import bootstrap, project
 from core.app import App
-from core.errors import EntitlementDenied
+from core.errors import EntitlementDenied, SqlRejected
 from core.model import Principal
 from core.settings import Settings
 from handlers.local.platform import platform
@@ -98,3 +98,45 @@ def test_a_source_of_which_nothing_is_allowed_is_not_heard_of(tmp_path: Path) ->
     for source in ("other", "another"):
         with pytest.raises(EntitlementDenied):
             app.tables(ADMIN, source)
+
+
+@pytest.fixture
+def twins(tmp_path: Path) -> App:
+    """Two sources that have a table of the same name."""
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "omni.yaml").write_text(
+        'version: 1\nsources:\n  s: {connector: sqlite, url: "sqlite:///shop.db"}\n  p: {connector: files, path: p}\n'
+    )
+    (tmp_path / "policies" / "p.yaml").write_text('policies: [{table: "*", rows: [{all: true}]}]\n')
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "u.csv").write_text("id,v\n1,p1\n2,p2\n")
+    change(tmp_path, "CREATE TABLE u (id INTEGER, v TEXT); INSERT INTO u VALUES (1, 's1'), (3, 's3');"
+                     "CREATE TABLE t (id INTEGER); INSERT INTO t VALUES (1)")  # fmt: skip
+    return bootstrap.build(Settings(), platform(Settings(), {}, tmp_path), project.load(tmp_path, {}))
+
+
+@pytest.mark.parametrize(("sql", "rows"), [
+    ("SELECT s.u.v, p.u.v FROM s.u JOIN p.u ON s.u.id = p.u.id", [("s1", "p1")]),
+    ("WITH a AS (SELECT u.v FROM s.u), b AS (SELECT u.v FROM p.u) SELECT * FROM a UNION ALL SELECT * FROM b ORDER BY 1",
+     [("p1",), ("p2",), ("s1",), ("s3",)]),
+    ("SELECT u.v FROM s.u WHERE EXISTS (SELECT 1 FROM p.u WHERE u.id = 2) ORDER BY 1", [("s1",), ("s3",)]),
+    ("SELECT u.v FROM s.u WHERE u.id IN (SELECT u.id FROM p.u) ORDER BY 1", [("s1",)]),
+    ("SELECT u.v FROM s.u WHERE EXISTS (SELECT 1 FROM p.u WHERE p.u.id = s.u.id)", [("s1",)]),
+    ("SELECT count(*) FROM t LEFT JOIN (SELECT u.* FROM p.u) q USING (id) JOIN s.u ON u.id = q.id", [(1,)]),
+    ("SELECT q.v FROM s.u JOIN (SELECT u.* FROM p.u) q ON q.id = u.id", [("p1",)]),
+    ("SELECT u.v FROM s.u ANTI JOIN p.u ON s.u.id = p.u.id", [("s3",)]),
+    ("SELECT t.id FROM t JOIN s.u ON u.id = t.id JOIN p.u ON p.u.id = t.id", [(1,)]),
+    ("SELECT p_u.v FROM s.u JOIN p.u ON s.u.id = p.u.id JOIN (SELECT 'mine' AS v) p_u ON true", [("mine",)]),
+])  # fmt: skip
+def test_a_name_of_two_sources_is_the_nearest(twins: App, sql: str, rows: list[tuple[object, ...]]) -> None:
+    assert ask(twins, sql) == rows
+    assert ask(twins, sql) == rows
+
+
+@pytest.mark.parametrize("sql", [
+    "SELECT u.v FROM s.u JOIN p.u ON s.u.id = p.u.id", "SELECT u.* FROM s.u, p.u",
+    "SELECT 1 FROM s.u JOIN p.u ON u.id = 1",
+])  # fmt: skip
+def test_a_name_that_may_be_of_two_sources_is_told(twins: App, sql: str) -> None:
+    with pytest.raises(SqlRejected, match=r"u may be p\.u or s\.u here\. Write source\.table"):
+        ask(twins, sql)
