@@ -8,13 +8,15 @@ Partition ``alert:<name>``:
     lost                 messages that were given up, see ``dead``
     mute                 the silence, see ``mute``
     owed/<fence>/<part>  {"events": [{...event, "to": {channel: progress}}]}
-The partition ``alerts`` lists every alert that ever ran, {"since": slot}: a sweep finds what a removed one still owes.
+The partition ``alerts`` lists every alert that ever ran, {"since", "plan"}: so a sweep finds what a removed one still
+owes, and since when a schedule (see ``missed.plan``) is known to be in force.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -23,7 +25,8 @@ from core.alert import dead, history
 from core.alert.event import CLOSING, Event
 from core.alert.mute import Owed
 from core.alert.slot import iso, parse
-from core.errors import ResourceLimit, StateConflict
+from core.alert.state import SHAPE
+from core.errors import ConfigInvalid, ResourceLimit, StateConflict
 from core.ports import ABSENT, Change, Delete, Item, Owner, Put, Store
 
 REGISTRY = "alerts"
@@ -35,6 +38,15 @@ _MAX_CHANGES = 100
 
 def partition(name: str) -> str:
     return f"alert:{name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An alert of the registry. ``plan``: '' where it is not run by time, None where nobody has noted it yet."""
+
+    since: datetime
+    plan: str | None
+    version: str
 
 
 @dataclass(slots=True)
@@ -60,7 +72,15 @@ class View:
 
     @property
     def state(self) -> Mapping[str, Any] | None:
-        return None if self.item is None else self.item.body
+        if self.item is None:
+            return None
+        if self.item.body.get("v", SHAPE) > SHAPE:
+            raise ConfigInvalid(
+                f"The state of alert {self.name!r} was written by a later release, which this one cannot read. "
+                "Upgrade OmniSentinel to it.",
+                alert=self.name,
+            )
+        return self.item.body
 
     @property
     def silence(self) -> Mapping[str, Any] | None:
@@ -103,23 +123,35 @@ class Outbox:
             return ""
         return holder
 
-    def known(self) -> dict[str, datetime]:
-        """Every alert that ever ran or was registered, and since when it is known."""
-        return {i.key: parse(i.body["since"]) for i in self.store.query(REGISTRY)}
+    def known(self) -> dict[str, Known]:
+        """Every alert that ever ran or was registered."""
+        return {i.key: _known(i) for i in self.store.query(REGISTRY)}
 
-    def register(self, names: Sequence[str], since: datetime) -> None:
-        """Note that these alerts, none of them known so far, are known from ``since`` on; an older note stays."""
-        body = {"since": iso(since)}
-        for start in range(0, len(names), 100):
-            part = names[start : start + 100]
+    def known_as(self, name: str) -> Known | None:
+        item = self.store.get(REGISTRY, name)
+        return None if item is None else _known(item)
+
+    def register(self, notes: Mapping[str, tuple[datetime, str | None, str]]) -> None:
+        """Note of alerts since when which plan is in force, over the version that was seen (ABSENT: none). Where
+        another process was first, its note stays."""
+        puts = [
+            Put(name, {"since": iso(since)} if plan is None else {"since": iso(since), "plan": plan}, expect=version)
+            for name, (since, plan, version) in notes.items()
+        ]
+        for start in range(0, len(puts), _MAX_CHANGES):
+            part = puts[start : start + _MAX_CHANGES]
             try:
-                self.store.write(REGISTRY, [Put(name, body, expect=ABSENT) for name in part])
+                self.store.write(REGISTRY, part)
             except StateConflict:
-                for name in part if len(part) > 1 else ():  # another run noted some of them: the others one by one
-                    self.register([name], since)
+                for put in part if len(part) > 1 else ():  # another run noted some of them: the others one by one
+                    with suppress(StateConflict):
+                        self.store.write(REGISTRY, [put])
 
-    def claim(self, view: View, seconds: float) -> Claim:
-        """Take the alert for what ``view`` shows, for ``seconds`` beyond the usual; StateConflict if it is held."""
+    def claim(self, view: View, seconds: float, plan: str | None = None) -> Claim:
+        """Take the alert for what ``view`` shows, for ``seconds`` beyond the usual; StateConflict if it is held.
+
+        ``plan``: noted where nobody knows the alert yet.
+        """
         holder = self.holder(view)
         if holder:
             raise StateConflict(
@@ -128,7 +160,7 @@ class Outbox:
                 holder=holder,
             )
         if view.lease is None and view.item is None and self.store.get(REGISTRY, view.name) is None:
-            self.register([view.name], self._clock())
+            self.register({view.name: (self._clock(), plan, ABSENT)})
         fence = 1 + (0 if view.lease is None else int(view.lease.body["fence"]))
         claim = Claim(self.store, view, self._owner.name(), fence, self._clock, self._lease_s)
         claim.write([], hold=seconds)
@@ -166,11 +198,11 @@ class Claim:
         state: dict[str, Any],
         events: Sequence[Event],
         channels: Sequence[str],
-        record: history.Record,
+        records: Sequence[history.Record],
         *,
         release: bool = False,
     ) -> None:
-        """One atomic write: the state, what is owed now, and the record of it.
+        """One atomic write: the state, what is owed now, and the records of it.
 
         ``release``: give the lease back with it, where nothing is due. Raises ResourceLimit when it is too much.
         """
@@ -183,7 +215,7 @@ class Claim:
             )
         told = [e for e in events if e["tell"]] if channels else []
         chunks = self._chunks(told, channels, now)
-        room = _MAX_CHANGES - 4 - len(chunks)
+        room = _MAX_CHANGES - 3 - len(records) - len(chunks)
         if room < 0:
             raise ResourceLimit(
                 f"Alert {view.name!r} has {len(told)} messages to tell at once, more than can be stored. "
@@ -194,7 +226,7 @@ class Claim:
         changes: list[Change] = [Put("item", state, expect=ABSENT if view.item is None else view.item.version)]
         changes += [Put(key, body, expect=ABSENT) for key, body in chunks.items()]
         changes += [Put(key, view.chunks[key].body, expect=view.chunks[key].version) for key in changed]
-        changes.append(self.record(record, quiet=not events and "error" not in state))
+        changes += [self.record(record, quiet=not events and "error" not in state) for record in records]
         changes += self._lost(dead.after(view.dead(now), events), now)
         self._write_seen(changes, hold=None if release and not told else 0.0)
 
@@ -282,6 +314,10 @@ class Claim:
                 for e in over:
                     e["over"] = ended[e["instance"], e["since"]]
         return changed
+
+
+def _known(item: Item) -> Known:
+    return Known(parse(item.body["since"]), item.body.get("plan"), item.version)
 
 
 def _size(body: Mapping[str, Any]) -> int:

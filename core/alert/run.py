@@ -5,25 +5,29 @@ claim -> ask -> evaluate -> state.step -> commit (state + owed + record, one wri
 
 from __future__ import annotations
 
+import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from core.alert import history, schedule, state
+from core.alert import history, missed, schedule, state
 from core.alert.deliver import Delivered, Delivery, Round, Send, log_defect
 from core.alert.evaluate import Evaluation, evaluate, failed
 from core.alert.event import Event
 from core.alert.mute import is_silenced
-from core.alert.outbox import REGISTRY, Claim, Outbox, View, partition
+from core.alert.outbox import Claim, Known, Outbox, View, partition
 from core.alert.slot import iso
 from core.errors import ConfigInvalid, Error, Internal, ResourceLimit, StateConflict
 from core.model import Answer, Ask, DeliveryPolicy, Rule
-from core.ports import Owner, Put, Store
+from core.ports import ABSENT, Owner, Put, Store
 
 _POLL_S = 0.1
+_FIRST_YEAR = 1971
+_LONGEST_SILENCE_S = 10 * 366 * 86_400.0
+_log = logging.getLogger("omni.alert")
 
 
 class Watcher:
@@ -82,10 +86,10 @@ class Watcher:
         view = self.outbox.read(rule.name)
         if dry_run:
             return self._rehearse(rule, at, view)
-        if state.is_done(view.state, at):
+        if self._is_done(view, at):
             return self._skipped(rule, at, self._drain_view(view, within), self.outbox.read(rule.name))
         with self.holding(self._claimed(rule, view, wait_s)) as claim:
-            if state.is_done(claim.view.state, at):  # done by the run that was waited for
+            if self._is_done(claim.view, at):  # done by the run that was waited for
                 return self._skipped(rule, at, self.delivery.drain(claim, within), claim.view)
             return self._judge(rule, at, claim, within)
 
@@ -102,8 +106,8 @@ class Watcher:
 
     def silence(self, name: str, seconds: float, because: str, by: str) -> dict[str, Any]:
         """Hold the messages of alert ``name`` from now on for ``seconds``. A longer or shorter one replaces it."""
-        if seconds <= 0:
-            raise ConfigInvalid("A silence has to last longer than 0 seconds.", key="for")
+        if not 0 < seconds <= _LONGEST_SILENCE_S:
+            raise ConfigInvalid("A silence has to last longer than 0 seconds, and at most ten years.", key="for")
         now = self.clock()
         view = self.outbox.read(name)
         old = view.silence
@@ -111,8 +115,8 @@ class Watcher:
         until = now + timedelta(seconds=seconds)
         body = {"from": begin, "until": until.timestamp(), "because": because, "by": by}
         record = {"kind": "silence", "at": iso(now), "until": iso(until), "because": because, "by": by}
-        if self.store.get(REGISTRY, name) is None:
-            self.outbox.register([name], now)
+        if self.outbox.known_as(name) is None:
+            self.outbox.register({name: (now, None, ABSENT)})
         self.store.write(partition(name), [Put("mute", body), history.entry(now, 0, _any_number(), record)])
         return {"alert": name, "until": iso(until), "because": because, "by": by}
 
@@ -131,11 +135,27 @@ class Watcher:
         """What is known of each rule: schedule, next and last slot, outcome, instances, health, owed, dead, silence."""
         return [self._status(rule) for rule in rules]
 
-    def register(self, rules: Iterable[Rule]) -> None:
-        """Note all scheduled rules as known, so that a slot nobody runs is missed: few writes, however many rules."""
-        known = self.outbox.known()
-        new = [r.name for r in rules if r.enabled and r.schedule and r.name not in known]
-        self.outbox.register(new, self.clock())
+    def register(self, rules: Iterable[Rule]) -> dict[str, Known]:
+        """Note of all rules since when their schedule is in force; return every alert known. Few writes, however many
+        rules, and none where nothing has changed.
+
+        A schedule counts from when it is first seen here, and again where it was another one in between, or the alert
+        was disabled or not in the project.
+        """
+        now, known = self.clock(), self.outbox.known()
+        plans = {**dict.fromkeys(known, ""), **{rule.name: missed.plan(rule) for rule in rules}}
+        notes: dict[str, tuple[datetime, str | None, str]] = {}
+        for name, plan in plans.items():
+            found = known.get(name)
+            if found is None:
+                if plan:
+                    notes[name] = (now, plan, ABSENT)
+            elif found.plan is None:
+                notes[name] = (min(found.since, now), plan, found.version)
+            elif found.plan != plan or found.since > now + history.EARLY:
+                notes[name] = (now, plan, found.version)
+        self.outbox.register(notes)
+        return known if not notes else self.outbox.known()
 
     def sweep(self, rules: Iterable[Rule], now: datetime | None = None) -> dict[str, Any]:
         """See ``core.alert.sweep.sweep``."""
@@ -154,6 +174,8 @@ class Watcher:
             raise ConfigInvalid(
                 f"The slot {slot.isoformat()} has no zone. Write it as 2026-01-31T09:00:00Z.", key="slot"
             )
+        if slot.year < _FIRST_YEAR:
+            raise ConfigInvalid(f"The slot {slot.isoformat()} is before the year {_FIRST_YEAR}.", key="slot")
         if slot > now + history.EARLY:
             raise ConfigInvalid(
                 f"The slot {iso(slot)} is in the future; it is {iso(now)} now. Later slots would be skipped after it.",
@@ -166,7 +188,7 @@ class Watcher:
         waited = 0.0
         while True:
             try:
-                return self.outbox.claim(view, rule.timeout_s)
+                return self.outbox.claim(view, rule.timeout_s, missed.plan(rule))
             except StateConflict:
                 if waited >= wait_s:
                     raise
@@ -175,25 +197,51 @@ class Watcher:
             waited += pause
             view = self.outbox.read(rule.name)
 
+    def _is_done(self, view: View, slot: datetime) -> bool:
+        return state.is_done(view.state, slot) and not missed.is_ahead(view.state, self.clock())
+
     def _judge(self, rule: Rule, slot: datetime, claim: Claim, within: Round | None) -> dict[str, Any]:
-        before = claim.view.state
+        before, begun = claim.view.state, self.clock()
         evaluation = self._evaluated(rule, slot)
         try:
-            item, events = self._commit(rule, slot, claim, evaluation)
+            item, events = self._commit(rule, slot, claim, evaluation, begun)
         except ResourceLimit as error:  # too large to keep: an error of this alert, told like any other
             evaluation = failed(error, "")
-            item, events = self._commit(rule, slot, claim, evaluation)
+            item, events = self._commit(rule, slot, claim, evaluation, begun)
         done = self.delivery.drain(claim, within) if claim.held else Delivered(owed=len(claim.view.owed()))
         return report(rule, slot, evaluation, before, item, events, done)
 
     def _commit(
-        self, rule: Rule, slot: datetime, claim: Claim, evaluation: Evaluation
+        self, rule: Rule, slot: datetime, claim: Claim, evaluation: Evaluation, begun: datetime
     ) -> tuple[state.Item, list[Event]]:
-        item, events = state.step(claim.view.state, evaluation, slot, rule)
-        record = history.of_run(item, events, iso(self.clock()))
+        old, now = claim.view.state, self.clock()
+        gap = self._gap(rule, slot, old, now)
+        if old is not None and missed.is_ahead(old, now):
+            _log.warning(
+                "alert %s: its last slot %s is ahead of the clock (%s), which is or was wrong: slot %s is judged now",
+                rule.name, old["slot"], iso(now), iso(slot),
+            )  # fmt: skip
+            old = state.set_back(old, slot)
+        item, events = state.step(old, evaluation, slot, rule)
+        item["ran"] = [iso(begun), iso(now)]
+        records = [history.of_run(item, events, iso(now))]
+        if gap:
+            item, event = state.missed(item, gap, rule, capped=len(gap) >= missed.MOST)
+            events = [event, *events]
+            records.append({"kind": "missed", "at": iso(now), **event["missed"]})
         idle = not self.delivery.is_due(claim.view)
-        claim.commit(item, events, rule.channels, record, release=idle)
+        claim.commit(item, events, rule.channels, records, release=idle)
         return item, events
+
+    def _gap(self, rule: Rule, slot: datetime, item: Mapping[str, Any] | None, now: datetime) -> list[datetime]:
+        """The slots before this one that nobody judged. Who notes them in the write that makes ``slot`` the last one
+        can neither forget nor repeat them."""
+        if missed.is_ahead(item, now) or (missed.accounted(item) and not missed.before(slot, rule, item, None)):
+            return []
+        known = self.outbox.known_as(rule.name)
+        if known is None or known.plan != missed.plan(rule):
+            return []  # since when its schedule is in force, the next sweep will note
+        return missed.before(slot, rule, item, known.since)
 
     def _evaluated(self, rule: Rule, slot: datetime) -> Evaluation:
         request_id = os.urandom(8).hex()

@@ -10,7 +10,8 @@ rows has recovered. The item (JSON-ready)::
 
     {"v": 1, "slot", "outcome", "error"?, "warnings"?, "instances": {id: {"key", "state", "severity", "actual_value",
      "threshold", "context", "since"?, "episode"?, "seq"?, "told"?, "told_at"?, "pending_since"?, "window"?}},
-     "health"?: {"state", "policy", "since", "seq", "told_at", "error"?}, "missed"?}
+     "health"?: {"state", "policy", "since", "seq", "told_at", "error"?}, "missed"?,
+     "ran"?: [when the last run took the alert, when it was judged]}
 """
 
 from __future__ import annotations
@@ -33,6 +34,20 @@ Instance = dict[str, Any]
 def is_done(item: Mapping[str, Any] | None, slot: datetime) -> bool:
     """Whether this slot, or a later one, was already judged."""
     return bool(item and item.get("slot")) and slot <= parse((item or {})["slot"])
+
+
+def set_back(item: Mapping[str, Any], slot: datetime) -> Item:
+    """The item as it is stepped at a slot before its own, which a clock that was ahead has left: what is waited for
+    counts from ``slot`` on, episodes stay what they are."""
+
+    def earlier(part: Mapping[str, Any], *names: str) -> dict[str, Any]:
+        return {k: iso(min(parse(v), slot)) if v and k in names else v for k, v in part.items()}
+
+    instances = {n: earlier(i, "since", "told_at", "pending_since") for n, i in item["instances"].items()}
+    new: Item = {**item, "slot": None, "missed": None, "instances": instances}
+    if item.get("health"):
+        new["health"] = earlier(item["health"], "told_at")
+    return new
 
 
 def step(

@@ -13,15 +13,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice
 from random import random
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
-from core.alert import schedule, state
+from core.alert import missed, schedule, state
 from core.alert.deliver import Delivered, Round, log_defect
+from core.alert.missed import GRACE
 from core.alert.outbox import Outbox, View
-from core.alert.slot import iso, parse
+from core.alert.slot import iso
 from core.deadline import Deadline
 from core.errors import Error, Internal, StateConflict
 from core.model import Rule
@@ -29,13 +29,9 @@ from core.model import Rule
 if TYPE_CHECKING:
     from core.alert.run import Watcher
 
-GRACE = timedelta(seconds=60)
-"""How late a trigger may come before the sweep runs the slot itself."""
-
 CATCH_UP = timedelta(days=1)
 """The latest missed slot is still run within this time; older ones are only recorded."""
 
-_MAX_MISSED = 1_000
 _THREADS = 8
 
 
@@ -71,15 +67,14 @@ class _Sweep:
         }  # fmt: skip
 
     def done(self) -> dict[str, Any]:
-        self._watcher.register(self._rules)
-        known = self._watcher.outbox.known()
+        known = self._watcher.register(self._rules)
         by_name = {rule.name: rule for rule in self._rules}
         seen = _read(self._watcher.outbox, sorted(known))
         late: list[tuple[datetime, float, _Turn]] = []
         owing: list[tuple[tuple[bool, float], float, _Turn]] = []
-        for name, since in sorted(known.items()):
+        for name in sorted(known):
             with self._guarded(name):
-                turn, urgency = self._looked_at(seen[name], by_name.get(name), since)
+                turn, urgency = self._looked_at(seen[name], by_name.get(name), known[name].since)
                 if turn.due is not None:
                     late.append((turn.due, random(), turn))
                 elif urgency is not None:
@@ -101,7 +96,11 @@ class _Sweep:
         due = None
         if rule is not None and rule.enabled and rule.schedule and not outbox.holder(seen):
             due = schedule.previous_at_or_before(rule.schedule, rule.timezone, self._now - GRACE)
-            if due is not None and due <= _done_until(seen, since):
+            if missed.is_ahead(seen.state, self._now):  # what was judged is unknown: only the latest, for a fresh start
+                done = max(since, self._now - CATCH_UP)
+            else:
+                done = max(since, missed.accounted(seen.state) or since)
+            if due is not None and due <= done:
                 due = None
         urgency = self._watcher.delivery.urgency(seen)
         if urgency is None and _is_left_behind(outbox, seen):
@@ -156,19 +155,26 @@ class _Sweep:
             self._out["owed"] += len(view.owed())
 
     def _catch_up(self, rule: Rule, since: datetime, view: View, due: datetime) -> None:
-        """Run the latest slot that nobody ran, if it is recent; record and tell the ones before it as missed."""
-        assert rule.schedule is not None
-        recent = self._now - due <= CATCH_UP
-        done = _done_until(view, since)
-        skipped = list(islice(schedule.between(rule.schedule, rule.timezone, done, due), _MAX_MISSED))
-        if not recent:
-            skipped.append(due)
-        if skipped:
-            self._count(_record_missed(self._watcher, rule, view, skipped).facts())
-            self._note("missed", rule)
-        if recent:
-            self._count(self._watcher.run(rule, due, within=self._within))
+        """Run the latest slot that nobody ran, if it is recent: that run tells of the ones before it. Else all of them
+        are recorded and told as missed."""
+        if self._now - due <= CATCH_UP:
+            done = self._watcher.run(rule, due, within=self._within)
+            self._count(done)
             self._note("ran", rule)
+            if any(event["kind"] == "missed" for event in done["events"]):
+                self._note("missed", rule)
+        else:
+            skipped = missed.before(due, rule, view.state, since)[: missed.MOST - 1]
+            self._count(self._record_missed(rule, view, [*skipped, due]).facts())
+            self._note("missed", rule)
+
+    def _record_missed(self, rule: Rule, view: View, skipped: Sequence[datetime]) -> Delivered:
+        watcher = self._watcher
+        item, event = state.missed(view.state, skipped, rule, capped=len(skipped) >= missed.MOST)
+        record = {"kind": "missed", "at": iso(watcher.clock()), **event["missed"]}
+        with watcher.holding(watcher.outbox.claim(view, 0.0)) as claim:
+            claim.commit(item, [event], rule.channels, [record])
+            return watcher.delivery.drain(claim, self._within)
 
     def _note(self, what: str, rule: Rule) -> None:
         with self._lock:
@@ -224,21 +230,3 @@ def _read(outbox: Outbox, names: Sequence[str]) -> dict[str, View | Exception]:
 def _is_left_behind(outbox: Outbox, view: View) -> bool:
     """Whether a run that has ended still holds it."""
     return view.lease is not None and bool(view.lease.body["holder"]) and not outbox.holder(view)
-
-
-def _done_until(view: View, since: datetime) -> datetime:
-    item = view.state or {}
-    seen = [since]
-    if item.get("slot"):
-        seen.append(parse(item["slot"]))
-    if item.get("missed"):
-        seen.append(parse(item["missed"]["last"]))
-    return max(seen)
-
-
-def _record_missed(watcher: Watcher, rule: Rule, view: View, skipped: Sequence[datetime]) -> Delivered:
-    item, event = state.missed(view.state, skipped, rule, capped=len(skipped) >= _MAX_MISSED)
-    record = {"kind": "missed", "at": iso(watcher.clock()), **event["missed"]}
-    with watcher.holding(watcher.outbox.claim(view, 0.0)) as claim:
-        claim.commit(item, [event], rule.channels, record)
-        return watcher.delivery.drain(claim)

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from core.alert import schedule
 from core.alert.dead import sentence
 from core.alert.deliver import log_defect
-from core.alert.sweep import GRACE
+from core.alert.missed import GRACE
 from core.errors import Error, StateConflict
 from core.model import Rule
 

@@ -380,6 +380,7 @@ def test_a_sweep_counts_the_dead() -> None:
     assert [(e["alert"], e["attempts"]) for e in swept["given_up"]] == [("revenue", 2)]
     world.receiver.fails["hook"] = [RefusedError("no"), RefusedError("no")]
     world.says = OK
+    world.watcher.sweep([of])  # it is back
     world.pass_time(5 * 3600)
     swept = world.watcher.sweep([of])  # one told of missed slots, one of the recovery found by the run
     assert [(e["kind"]) for e in swept["given_up"]] == ["missed", "recovered"]
