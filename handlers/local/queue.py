@@ -20,6 +20,7 @@ RETRY_S = 5.0
 DEAD_S = 30 * 86_400.0
 """How long a dead message is kept to be looked at."""
 _BATCH = 50
+LONGEST_IDLE_S = 60.0
 _log = logging.getLogger("omni.worker")
 
 
@@ -79,6 +80,7 @@ class Worker:
 
     def __init__(self, queue: LocalQueue, work: Callable[[Any], object], idle_s: float = 0.5) -> None:
         self._queue, self._work, self._idle_s = queue, work, idle_s
+        self._failures = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="omni-worker", daemon=True)
 
@@ -93,11 +95,17 @@ class Worker:
         while not self._stop.is_set():
             try:
                 given = self._queue.take(self._work)
+                self._failures = 0
             except Error as error:
                 _log.error("the queue cannot be read: %s: %s", error.code, error.message)
-                given = 0
+                given = self._failed()
             except Exception:  # noqa: BLE001 (this thread is the only worker: it has to go on)
                 _log.exception("the worker met a defect")
-                given = 0
+                given = self._failed()
             if not given:
-                self._stop.wait(self._idle_s)
+                # Twice as long after each failure: a store that is out of reach for a night does not fill the log.
+                self._stop.wait(min(self._idle_s * 2.0 ** min(self._failures, 20), LONGEST_IDLE_S))
+
+    def _failed(self) -> int:
+        self._failures += 1
+        return 0

@@ -157,11 +157,15 @@ class Scheduler:
             for entry in done.get("given_up", ()):
                 _log.error("%s", sentence(entry))
         except StateConflict:
-            _log.info("alert %s is run elsewhere; the sweep sees to it", name)
+            _log.info("%s: run elsewhere; the sweep sees to it", _said(name))
         except Error as error:
-            _log.error("alert %s: %s %s", name, error.code, error.message)
+            _log.error("%s: %s %s", _said(name), error.code, error.message)
         except Exception as error:  # noqa: BLE001 the loop outlives a defect in one run; it is logged
-            log_defect(f"running {name}", error)
+            log_defect(f"running {_said(name)}", error)
+
+
+def _said(name: str) -> str:
+    return "the sweep" if name == _SWEEP else f"alert {name}"
 
 
 # Not names that an alert can have.

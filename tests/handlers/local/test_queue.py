@@ -88,3 +88,28 @@ def test_what_is_no_message_of_ours_does_not_end_the_worker(place: Place) -> Non
     assert done == [{"job": "a"}]
     (left,) = place.store.query(WAITING)
     assert left.body["receives"] == 1
+
+
+def test_a_store_that_is_out_of_reach_is_asked_less_and_less_often(
+    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    naps: list[float] = []
+    worker = Worker(place.queue, lambda _: None)
+    answers: list[Exception | int] = [SourceError("away")] * 9 + [ValueError("a defect"), 0]
+
+    def take(work: object) -> int:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def nap(seconds: float) -> None:
+        naps.append(seconds)
+        if not answers:
+            worker._stop.set()
+
+    monkeypatch.setattr(place.queue, "take", take)
+    monkeypatch.setattr(worker._stop, "wait", nap)
+    worker._run()
+    assert naps == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60, 0.5]
+    assert len(caplog.records) == 10

@@ -109,6 +109,18 @@ def test_a_message_that_was_given_up_is_in_the_log(caplog: pytest.LogCaptureFixt
     assert [(r.levelname, "given up after 3 attempts" in r.message) for r in caplog.records] == [("ERROR", True)]
 
 
+@pytest.mark.parametrize("error", [SourceError("down"), ValueError("a defect")])
+def test_the_log_names_the_sweep(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> dict[str, Any]:
+        raise error
+
+    app = RecordingApp()
+    app.sweep = fail
+    Scheduler(app, [])._do("\0sweep", None)
+    assert "the sweep" in caplog.text
+    assert "\0" not in caplog.text
+
+
 def test_it_sweeps_again_and_again() -> None:
     app = RecordingApp()
     loop = Scheduler(app, [], clock=near(minutes(1)), sweep_every_s=0.05)
