@@ -251,7 +251,9 @@ class App:
         return report
 
     def alerts(self) -> list[dict[str, Any]]:
-        return self.watcher.status(self.project.alerts.values())
+        """All of the project, then those that were removed from it and left something open."""
+        rules = self.project.alerts
+        return self.watcher.status(rules.values()) + self.watcher.removed(rules)
 
     def alert(self, name: str) -> dict[str, Any]:
         rule = self._rule(name)

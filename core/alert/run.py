@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,7 +21,7 @@ from core.alert.mute import is_silenced
 from core.alert.outbox import Claim, Known, Outbox, View, partition
 from core.alert.slot import iso
 from core.errors import ConfigInvalid, Error, Internal, ResourceLimit, StateConflict
-from core.model import Answer, Ask, DeliveryPolicy, Rule
+from core.model import Answer, Ask, DeliveryPolicy, Principal, Rule
 from core.ports import ABSENT, Owner, Put, Store
 
 _POLL_S = 0.1
@@ -134,6 +134,13 @@ class Watcher:
     def status(self, rules: Iterable[Rule]) -> list[dict[str, Any]]:
         """What is known of each rule: schedule, next and last slot, outcome, instances, health, owed, dead, silence."""
         return [self._status(rule) for rule in rules]
+
+    def removed(self, names: Collection[str]) -> list[dict[str, Any]]:
+        """As ``status``, with ``removed``: alerts that are none of these ``names`` and left something open: an episode
+        that was told and never will be over, or a message that is owed or was given up."""
+        gone = [Rule(name, "", None, "UTC", Principal("")) for name in self.outbox.known() if name not in names]
+        found = [{**self._status(rule), "enabled": False, "removed": True} for rule in gone]
+        return [one for one in found if one["state"] not in (None, "OK") or one["owed"] or one["dead"]]
 
     def register(self, rules: Iterable[Rule]) -> dict[str, Known]:
         """Note of all rules since when their schedule is in force; return every alert known. Few writes, however many

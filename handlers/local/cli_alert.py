@@ -27,7 +27,7 @@ def list_(options: argparse.Namespace) -> int:
             a["alert"],
             a["schedule"] or "-",
             a["timezone"],
-            "yes" if a["enabled"] else "no",
+            "removed" if a.get("removed") else "yes" if a["enabled"] else "no",
             a["next_slot"] or "-",
             a["state"] or "never ran",
         ]
@@ -45,7 +45,7 @@ def status(options: argparse.Namespace) -> int:
         return 0
     rows = [
         [
-            a["alert"],
+            a["alert"] + " (removed)" * a.get("removed", False),
             a["state"] or "never ran",
             a["outcome"] or "-",
             a["slot"] or "-",

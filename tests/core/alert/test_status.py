@@ -180,3 +180,21 @@ def test_history_expires() -> None:
     assert [r.get("outcome") for r in world.watcher.history("revenue") if r["kind"] == "run"] == ["ALERT"]
     world.pass_time(80 * 86_400)
     assert world.watcher.history("revenue") == []
+
+
+def test_a_removed_alert_is_shown_as_long_as_it_left_something_open() -> None:
+    world = World()
+    world.run(rule("fine"))
+    world.says = ALERT
+    world.run(rule("fires"))
+    world.receiver.fails["hook"] = [SourceTimeout("down")] * 2
+    world.run(rule("owes", schedule=None))
+    world.says = OK
+    world.run(rule("owes", schedule=None), minutes=0.1)
+    world.run(rule("here"))
+    shown = {one["alert"]: one for one in world.watcher.removed({"here"})}
+    assert {name: (one["state"], one["enabled"], one["removed"]) for name, one in shown.items()} == {
+        "fires": ("FIRING", False, True),
+        "owes": ("OK", False, True),
+    }
+    assert shown["fires"]["next_slot"] is None
