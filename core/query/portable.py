@@ -44,6 +44,12 @@ class _Scope:
     outputs: dict[str, Kind]
 
     def kind(self, column: exp.Column) -> Kind:
+        kind = COLUMN_KINDS.get(self.type(column))
+        if kind is None:
+            raise NotPortableError(f"{column.name} is {self.type(column)}")
+        return kind
+
+    def type(self, column: exp.Column) -> str:
         qualifier, name = column.table.lower(), column.name
         if not isinstance(column.this, exp.Identifier):
             raise NotPortableError("it uses * or a whole row")
@@ -54,10 +60,7 @@ class _Scope:
         ]
         if len(found) != 1:
             raise NotPortableError(f"{name} is not one plain column")
-        kind = COLUMN_KINDS.get(found[0].type.upper())
-        if kind is None:
-            raise NotPortableError(f"{name} is {found[0].type}")
-        return kind
+        return found[0].type.upper()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,9 @@ def _check_select(tree: exp.Select, scope: _Scope) -> Output:
         elif kind not in _TYPES or (kind in ("date", "moment") and constant_moment(inner) is not None):
             raise NotPortableError(f"an output column is of kind {kind}")
         else:
-            types.append(_output_type(inner, kind))
+            types.append(_whole_type(inner, scope) if kind == "int" else _TYPES[kind])
+            # Where rows or groups are dropped, one that overflowed may be among them.
+            _check_overflow(inner, scope, noticed=not any(tree.args.get(c) for c in ("limit", "offset", "having")))
         scope.outputs[node.alias_or_name.lower()] = kind
     for join in tree.args.get("joins") or []:
         _truth(join.args["on"], scope)
@@ -150,13 +155,54 @@ def _check_select(tree: exp.Select, scope: _Scope) -> Output:
     return Output(tuple(types), decimals)
 
 
-def _output_type(node: exp.Expr, kind: Kind) -> str:
-    """As DuckDB would type it."""
-    if isinstance(node, exp.Sum) and kind == "int":
+_WHOLE = ("INTEGER", "BIGINT", "HUGEINT")
+_ARITHMETIC = (exp.Add, exp.Sub, exp.Mul, exp.Neg)
+
+
+def _whole_type(node: exp.Expr, scope: _Scope) -> str:
+    """As DuckDB types an expression of whole numbers."""
+    if isinstance(node, exp.Column):
+        return scope.type(node)
+    if isinstance(node, exp.Literal):
+        return "INTEGER" if int(node.name) < 2**31 else "BIGINT"
+    if isinstance(node, exp.Sum):
         return "HUGEINT"
-    if isinstance(node, exp.Literal) and kind == "int" and int(node.name) < 2**31:
-        return "INTEGER"
-    return _TYPES[kind]
+    if isinstance(node, exp.Count):
+        return "BIGINT"
+    parts = [node.this]
+    if isinstance(node, exp.Case):
+        parts = [branch.args["true"] for branch in node.args["ifs"]]
+        parts += [default] if (default := node.args.get("default")) is not None else []
+    elif isinstance(node, exp.Coalesce):
+        parts += node.expressions
+    elif isinstance(node, exp.Add | exp.Sub | exp.Mul):
+        parts += [node.expression]
+    types = {_whole_type(part, scope) for part in parts if kind_of(part, scope) == "int"}
+    widest = max(types, key=_WHOLE.index)
+    if widest == "INTEGER" and isinstance(node, exp.Add | exp.Sub | exp.Mul):
+        raise NotPortableError("whole numbers of 32 bits overflow sooner than those there")
+    return widest
+
+
+def _check_overflow(node: exp.Expr, scope: _Scope, *, noticed: bool) -> None:
+    """Whole numbers beyond 64 bits become floats there: that shows in an output column, and is lost elsewhere.
+
+    ``noticed``: a float in place of ``node`` makes the output a float, whose answer is then not used.
+    """
+    whole = isinstance(node, _ARITHMETIC) and kind_of(node, scope) == "int" and not _is_constant(node)
+    if whole and not noticed:
+        raise NotPortableError("a whole number may overflow where nobody would notice")
+    passes = whole or isinstance(node, exp.Paren | exp.Abs | exp.Coalesce | exp.Sum | exp.Filter | exp.Case | exp.If)
+    for child in node.iter_expressions():
+        tested = isinstance(node, exp.If) and child is node.this
+        _check_overflow(child, scope, noticed=noticed and passes and not tested and not isinstance(child, exp.Where))
+
+
+def _is_constant(node: exp.Expr) -> bool:
+    """A number as such, with or without a sign."""
+    if isinstance(node, exp.Paren | exp.Neg):
+        return _is_constant(node.this)
+    return isinstance(node, exp.Literal) and not node.is_string
 
 
 def _check_ambiguity(tree: exp.Select, scope: _Scope) -> None:
@@ -331,15 +377,13 @@ def _truth(node: exp.Expr, scope: _Scope) -> None:
     elif isinstance(node, exp.Paren | exp.Not):
         _truth(node.this, scope)
     elif isinstance(node, exp.EQ | exp.NEQ | exp.LT | exp.LTE | exp.GT | exp.GTE):
-        _comparable(_operand(node.this, scope), _operand(node.expression, scope))
+        _comparable(node.this, node.expression, scope)
     elif isinstance(node, exp.Between):
-        kind = _operand(node.this, scope)
-        _comparable(kind, _operand(node.args["low"], scope))
-        _comparable(kind, _operand(node.args["high"], scope))
+        _comparable(node.this, node.args["low"], scope)
+        _comparable(node.this, node.args["high"], scope)
     elif isinstance(node, exp.In) and node.expressions and not node.args.get("query"):
-        kind = _operand(node.this, scope)
         for item in node.expressions:
-            _comparable(kind, _operand(item, scope))
+            _comparable(node.this, item, scope)
     elif isinstance(node, exp.Is) and isinstance(node.expression, exp.Null):
         _operand(node.this, scope)
     else:
@@ -350,10 +394,18 @@ def _operand(node: exp.Expr, scope: _Scope) -> Kind:
     moment = constant_moment(node)
     if moment is not None:
         return "date" if moment.kind == "day" else "moment"
-    return kind_of(node, scope)
+    kind = kind_of(node, scope)
+    _check_overflow(node, scope, noticed=False)
+    return kind
 
 
-def _comparable(left: Kind, right: Kind) -> None:
+def _comparable(one: exp.Expr, other: exp.Expr, scope: _Scope) -> None:
+    left, right = _operand(one, scope), _operand(other, scope)
+    if {left, right} == {"int", "float"}:
+        # DuckDB compares the two as floats, SQLite as what they are: the same for constants, which are below 2^53.
+        if not _is_constant(one if left == "int" else other):
+            raise NotPortableError("it compares whole numbers with floats")
+        return
     if (left in _NUMBERS and right in _NUMBERS) or (left == right and left in ("text", "date", "moment")):
         return
     raise NotPortableError(f"it compares {left} with {right}")

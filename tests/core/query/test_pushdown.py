@@ -42,7 +42,11 @@ SELECT count(*) AS n FROM t WHERE d BETWEEN DATE '2026-01-01' AND DATE '2026-03-
 SELECT count(*) AS n FROM t WHERE w >= TIMESTAMP '2026-03-01 12:00:00'
 SELECT count(*) AS n FROM t WHERE w < localtimestamp
 SELECT count(*) AS n FROM t WHERE a IN (1, 2, 9) AND NOT s = 'y'
-SELECT a + 1 AS x, a * 2 - f AS y, -a AS z, abs(a) AS w FROM t ORDER BY x, y, z
+SELECT a + 1 AS x, a - f AS y, -a AS z, abs(a) AS w, a * 2 - 1 AS v FROM t ORDER BY x, y, z
+SELECT CASE WHEN a > 1 THEN 1 ELSE 0 END AS x, -5 AS y, sum(a) FILTER (WHERE a > 1) AS z FROM t GROUP BY a ORDER BY a
+SELECT coalesce(sum(a), 0) AS x, abs(sum(a)) AS y, sum(a) + 1 AS z, max(a) AS m, sum(1) AS o, min(3) AS p FROM t
+SELECT CASE WHEN a > 1 THEN a WHEN a > 0 THEN 3000000000 END AS x, CASE WHEN a > 1 THEN 1 END AS y FROM t ORDER BY a
+SELECT count(*) AS n FROM t WHERE f > 1 AND f < 999999999999999 AND a > 1.5 AND f = -(1.5) OR a < -(2)
 SELECT a / 2 AS x, f / 3 AS y FROM t ORDER BY x, y
 SELECT coalesce(s, 'none') AS k, coalesce(a, 0) AS n FROM t ORDER BY s, a
 SELECT count(*) FILTER (WHERE a > 1) AS n, sum(f) FILTER (WHERE s = 'x') AS m FROM t
@@ -102,6 +106,20 @@ SELECT (SELECT max(a) FROM t WHERE s = u.k) AS m, k FROM u ORDER BY ALL
 SELECT k FROM u WHERE EXISTS (SELECT 1 FROM t WHERE t.s = u.k AND t.a = 1) ORDER BY ALL
 SELECT w FROM t WHERE w = '2026-03-01 12:00:00' ORDER BY ALL
 SELECT d FROM t WHERE d < '2026-03-02' ORDER BY ALL
+SELECT count(*) AS n FROM t WHERE a = f
+SELECT count(*) AS n FROM t WHERE f IN (1, a)
+SELECT count(*) AS n FROM t WHERE f BETWEEN 1 AND a
+SELECT count(*) AS n FROM t WHERE f < 9007199254740993
+SELECT s, avg(f) AS m FROM t GROUP BY s HAVING avg(f) > count(*) ORDER BY s
+SELECT x.a AS p FROM t x JOIN t y ON x.a = y.f ORDER BY p
+SELECT 1 + 1 AS x, a FROM t ORDER BY a
+SELECT a * 2 - f AS y FROM t ORDER BY y
+SELECT avg(a * 2) AS x, count(a + 1) AS y, min(-a) AS z FROM t
+SELECT (a + 1) / 2 AS x FROM t ORDER BY x
+SELECT CASE WHEN a + 1 > 2 THEN 'x' END AS x FROM t ORDER BY x
+SELECT count(*) FILTER (WHERE a * 2 > 2) AS n FROM t
+SELECT a + 1 AS x FROM t ORDER BY x LIMIT 1
+SELECT s, sum(a + 1) AS x FROM t GROUP BY s HAVING count(*) > 1 ORDER BY s
 """.strip().splitlines()
 
 
@@ -144,7 +162,7 @@ def rows(app: App, sql: str) -> Any:
         answer = app.ask(app.request(sql, ADMIN))
     except Error as error:
         return error.code
-    return [name for name, _ in answer.columns], [tuple(_value(v) for v in row) for row in answer.rows]
+    return list(answer.columns), [tuple(_value(v) for v in row) for row in answer.rows]
 
 
 def _value(v: Any) -> Any:
@@ -165,6 +183,37 @@ def test_other_query_is_scanned_and_agrees(both: tuple[App, App], sql: str) -> N
     pushed, plain = both
     assert pushed.explain(pushed.request(sql, ADMIN))["runs_in"] == "engine"
     assert rows(pushed, sql) == rows(plain, sql)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT count(*) AS n FROM big WHERE a * 4 > 5",
+        "SELECT count(*) AS n FROM big WHERE -a > 5",
+        "SELECT count(*) AS n FROM big WHERE a = f",
+        "SELECT CASE WHEN a + a < 0 THEN 1 ELSE 0 END AS n FROM big ORDER BY n",
+        "SELECT max(a * 2) AS n FROM big WHERE a < 5",
+        "SELECT a * 4 AS n FROM big ORDER BY n LIMIT 1",
+        "SELECT sum(a) AS n FROM big",
+        "SELECT a + 1 AS n FROM big ORDER BY n",
+    ],
+)
+def test_what_is_too_large_for_sqlite_is_what_it_is_to_the_engine(tmp_path: Path, sql: str) -> None:
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "omni.yaml").write_text('version: 1\nsources: {shop: {connector: sqlite, url: "sqlite:///shop.db"}}\n')
+    (tmp_path / "policies" / "all.yaml").write_text('table: "*"\nrows: [{roles: [admin]}]\n')
+    with sqlite3.connect(tmp_path / "shop.db") as db:
+        db.execute("CREATE TABLE big (a INTEGER, f REAL)")
+        values = [(2**53 + 1, float(2**53)), (2**63 - 1, 1.0), (-(2**63), 2.0), (1, 1.0)]
+        db.executemany("INSERT INTO big VALUES (?, ?)", values)
+    db.close()
+    answers = []
+    for pushdown in (True, False):
+        settings = Settings(pushdown=pushdown)
+        answers.append(
+            rows(bootstrap.build(settings, platform(settings, {}, tmp_path), project.load(tmp_path, {})), sql)
+        )
+    assert answers[0] == answers[1]
 
 
 def test_attacks_agree_without_pushdown(tmp_path: Path) -> None:
