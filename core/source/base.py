@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from core.deadline import Deadline
+from core.errors import SourceError
 from core.model import BatchStream, Condition, Freshness, Progress, Scan, Table, Tally
 
 
@@ -77,6 +78,17 @@ class Rows:
 
     columns: tuple[tuple[str, str], ...]
     rows: Sequence[tuple[Any, ...]]
+
+
+def same_name(table: str, columns: Sequence[str]) -> SourceError:
+    """The error for a table that has two columns of one name but for case."""
+    shown = " and ".join(sorted(columns))
+    return SourceError(
+        f"{table} has columns whose names differ in case only: {shown}. A query could not tell them apart, nor could a "
+        "policy. Rename one, or make a view that does.",
+        table=table,
+        columns=sorted(columns),
+    )
 
 
 class Source(Protocol):

@@ -7,6 +7,7 @@ predicate and the same predicate behind the fetch agree. No comparison made here
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -43,6 +44,9 @@ class Side(Protocol):
         """A coerced literal as the driver takes it."""
         ...
 
+
+_OURS = f"omni_{os.urandom(12).hex()}_"
+"""Begins the names of our parameters: a query in a database's own dialect stands beside them, and cannot guess it."""
 
 _JUDGED: Mapping[str, tuple[type, ...]] = {"VARCHAR": (str,), "BIGINT": (int,), "BOOLEAN": (bool,)}
 
@@ -159,6 +163,6 @@ class Where:
         return " AND ".join([side.not_null(), *others])
 
     def _bind(self, side: Side, value: Any) -> str:
-        name = f"p{len(self.params)}"
+        name = f"{_OURS}{len(self.params)}"
         self.params[name] = side.bind(value)
         return f"{self.mark}{name}"

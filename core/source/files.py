@@ -21,7 +21,7 @@ from core.deadline import Deadline
 from core.errors import Error, SourceError, SourceTimeout
 from core.model import EVERY_OBJECT, EVERY_ROW, BatchStream, Column, Condition, Scan, Table
 from core.source.arrow import Stream
-from core.source.base import Fetching
+from core.source.base import Fetching, same_name
 from core.source.condition import EXACT_ALL, TRUE, Where
 from core.source.file_formats import FORMATS, FileTable, columns_of, quoted, reader
 from core.source.file_rows import FileSide, Shape, shape
@@ -190,14 +190,27 @@ class FilesSource:
         try:
             with self._connect(deadline) as connection:
                 pairs = columns_of(connection, table, self.delimiter)
+                self._check_case(connection, table, [name for name, _ in pairs])
         except duckdb.Error as err:
             raise self._explain(err, table, deadline) from None
-        if _numbered(table, [name for name, _ in pairs]):
+        if table.format == "json" and _numbered([name for name, _ in pairs]):
             pairs = list(self._shape(table, EVERY_ROW, deadline).columns)
         described = self._as_table(table, pairs)
         with self._lock:
             self._described[table.name] = (state, described)
         return described
+
+    def _check_case(self, connection: duckdb.DuckDBPyConnection, table: FileTable, names: Sequence[str]) -> None:
+        if table.format != "parquet" or not _numbered(names):
+            return
+        written = {
+            row[0] for row in connection.execute("SELECT name FROM parquet_schema($files)", table.bind()).fetchall()
+        }
+        made = [name for name in names if name not in written]
+        if made:
+            raise same_name(
+                f"{self.name}.{table.name}", [n for n in written if n.lower() == made[0].rpartition("_")[0].lower()]
+            )
 
     def _describe_for(self, table: FileTable, rows: Condition, deadline: Deadline) -> Table:
         if not _by_rows(table, rows):
@@ -258,7 +271,8 @@ class FilesSource:
         where = Where(lambda name: sides.get(name.lower()), mark="$")
         chosen = ", ".join(quoted(sides[n.lower()].column) for n in scan.columns)
         params = table.bind()
-        if _by_rows(table, rows) or _numbered(table, [c.name for c in scan.table.columns]):
+        by_keys = table.format == "json" and _numbered([c.name for c in scan.table.columns])
+        if by_keys or _by_rows(table, rows):
             found = self._shape(table, rows, deadline).showing([(c.name, c.type) for c in scan.table.columns])
             source, allowed = f"({found.permitted(rows, params, checked=True)})", TRUE
         else:
@@ -330,10 +344,10 @@ def _by_rows(table: FileTable, rows: Condition) -> bool:
     return rows != EVERY_ROW and table.format != "parquet"
 
 
-def _numbered(table: FileTable, names: Sequence[str]) -> bool:
-    """Whether a JSON table may have keys that differ in case only: DuckDB gives the second a number (``id_1``)."""
+def _numbered(names: Sequence[str]) -> bool:
+    """Whether two names may differ in case only: DuckDB gives the second a number (``id_1``), which no mask knows."""
     known = {name.lower() for name in names}
-    return table.format == "json" and any((m := _NUMBER.fullmatch(name)) and m[1] in known for name in known)
+    return any((m := _NUMBER.fullmatch(name)) and m[1] in known for name in known)
 
 
 def _still(current: Table, planned: Table) -> bool:

@@ -19,7 +19,7 @@ from core.deadline import Deadline
 from core.errors import ConfigInvalid, Error, ResourceLimit, SourceAuth, SourceError, SourceTimeout
 from core.model import EVERY_ROW, BatchStream, Column, Condition, Scan, Table
 from core.source.arrow import Stream, rows_to_batch, scan_schema, schema_of
-from core.source.base import Fetching, Fragment, Rows
+from core.source.base import Fetching, Fragment, Rows, same_name
 from core.source.condition import EXACT_ALL, Where
 from core.source.postgres_types import PostgresColumn, PostgresSide, described, quoted
 
@@ -93,6 +93,10 @@ class PostgresSource:
             name, schema, relation = exact[0]
             self._qualified[name] = f"{quoted(schema)}.{quoted(relation)}"
             columns = self._columns(connection, self._qualified[name])
+        for column in columns:
+            same = [c.name for c in columns if c.name.lower() == column.name.lower()]
+            if len(same) > 1:
+                raise same_name(f"{self.name}.{name}", same)
         return Table(self.name, name, tuple(_column(c) for c in columns))
 
     def _columns(self, connection: Connection, qualified: str) -> list[PostgresColumn]:

@@ -38,6 +38,7 @@ CREATE TABLE odd (id int PRIMARY KEY, d date, w timestamp, z timestamptz, t time
 INSERT INTO odd VALUES (1, 'infinity', 'infinity', '-infinity', '24:00', 'NaN', '1e400'),
  (2, '0001-01-01 BC', '10000-01-01', '10000-01-01 00:00+00', '24:00', 'NaN', '1e-400'),
  (3, '9999-12-31', '9999-12-31 23:59:59.999999', '9999-12-31 23:59:59.999999+00', '23:59:59.999999', 1, 1);
+CREATE TABLE cased ("Name" text, name text);
 CREATE TABLE tiny (id int PRIMARY KEY, team text, loose numeric);
 INSERT INTO tiny VALUES (1, 'a', 1.5), (2, 'b', '1e-400'), (3, 'b', '-1e-324'), (4, 'b', '1e-323');
 CREATE TABLE huge (id int PRIMARY KEY, team text, loose numeric);

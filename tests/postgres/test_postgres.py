@@ -146,6 +146,20 @@ def test_masked_values_that_python_or_a_double_cannot_hold_are_null(source: Post
     assert rows(source, "odd", masked=masked, blank=masked)[2] == (3, *(None,) * 6)
 
 
+def test_columns_that_differ_in_case_only_are_refused(source: PostgresSource) -> None:
+    with pytest.raises(SourceError, match=r"crm\.cased has columns whose names differ in case only: Name and name"):
+        source.table("cased", Deadline(20))
+
+
+def test_a_slice_is_no_parameter_of_ours(source: PostgresSource) -> None:
+    found = table(source, "tiny")
+    params: dict[str, Any] = {}
+    inner = source.permitted(found, [("id", "id")], Compare("team", "in", ("a", "b")), params, Deadline(20))
+    assert list(params) and not {"p0", "p1"} & set(params)
+    sql = f"SELECT ((ARRAY[1, 2, 3])[(1):p0])[2] AS x FROM (SELECT *, 2 AS p0 FROM ({inner}) t WHERE id = 1) t"
+    assert source.run(Fragment("crm", sql, params), fetching()).rows == [(2,)]
+
+
 def test_a_limit_waits_for_every_predicate(source: PostgresSource) -> None:
     assert len(rows(source, "sales.orders", "id", limit=3)) == 3
     unpushable = (Compare("total", "=", "12.5"),)

@@ -402,3 +402,15 @@ def test_a_gzip_is_not_a_csv(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(gzip.compress(b"a\n1\n"))
     with pytest.raises(SourceError, match=r"a\.csv, line 1"):
         rows(FilesSource("t", tmp_path), "a")
+
+
+def test_columns_of_parquet_that_differ_in_case_only_are_refused(tmp_path: Path) -> None:
+    """DuckDB would call the second one name_1, a name that no policy knows."""
+    duckdb.sql(f"COPY (SELECT 'UP' AS \"Nam1\", 'low' AS nam2) TO '{tmp_path}/t.parquet'")
+    raw = (tmp_path / "t.parquet").read_bytes()
+    (tmp_path / "t.parquet").write_bytes(raw.replace(b"Nam1", b"Name").replace(b"nam2", b"name"))
+    duckdb.sql(f"COPY (SELECT 1 AS a, 2 AS a_1) TO '{tmp_path}/fine.parquet'")
+    source = FilesSource("t", tmp_path)
+    with pytest.raises(SourceError, match=r"t\.t has columns whose names differ in case only: Name and name"):
+        source.table("t", Deadline(5))
+    assert rows(source, "fine") == [(1, 2)]
