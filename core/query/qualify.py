@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from core.errors import SqlRejected
-from core.query.names import joined
+from core.query.names import joined, references_of
 
 if TYPE_CHECKING:
     from core.query.parse import Statement
@@ -21,7 +21,7 @@ def qualify(statement: Statement, bound: Sequence[BoundRef]) -> None:
     Raises SqlRejected where a name before a dot may be either of two tables.
     """
     plain = [b for b in bound if not b.ref.node.alias]
-    shared = _shared(plain)
+    shared = _shared(statement.tree, plain)
     own = {id(b.ref.node): b for b in plain if b.ref.alias.lower() in shared}
     meant = _meant(statement.tree, shared, own) if own else []
     for b in own.values():
@@ -42,12 +42,22 @@ def _key(b: BoundRef) -> tuple[str, str]:
     return table.source.lower(), table.name.lower()
 
 
-def _shared(plain: Sequence[BoundRef]) -> set[str]:
-    """Names under which the query reads tables of several sources without an alias."""
+def _shared(tree: exp.Query, plain: Sequence[BoundRef]) -> set[str]:
+    """Names under which the query reads tables without an alias, and one SELECT or another source something else."""
     keys: dict[str, set[tuple[str, str]]] = {}
     for b in plain:
         keys.setdefault(b.ref.alias.lower(), set()).add(_key(b))
-    return {name for name, found in keys.items() if len(found) > 1}
+    shared = {name for name, found in keys.items() if len(found) > 1}
+    nodes = {id(b.ref.node) for b in plain}
+    for select in tree.find_all(exp.Select):
+        names = [(_name(one), id(one) in nodes) for one in references_of(select)]
+        others = {name for name, is_plain in names if not is_plain}
+        shared |= {name for name, is_plain in names if is_plain and name in others}
+    return shared
+
+
+def _name(node: exp.Expr) -> str:
+    return (node.alias or node.name).lower()
 
 
 def _own_alias(b: BoundRef, taken: frozenset[str]) -> str:
@@ -66,7 +76,9 @@ def _meant(tree: exp.Query, shared: set[str], own: Mapping[int, BoundRef]) -> li
         found = _nearest(column, column.table.lower())
         mine = [own[id(node)] for node in found if id(node) in own]
         if len({_key(b) for b in mine}) > 1 or (mine and len(mine) < len(found)):
-            told = " or ".join(sorted({b.visible.table.full_name for b in mine}))
+            told = " or ".join(
+                sorted({b.visible.table.full_name for b in mine}) + ["an alias"] * (len(mine) < len(found))
+            )
             raise SqlRejected(
                 f"{column.table} may be {told} here. Write source.table, or give each an alias.", table=column.table
             )
@@ -78,7 +90,7 @@ def _nearest(node: exp.Expr, name: str) -> list[exp.Expr]:
     """The references of that name in the nearest SELECT around ``node`` that has one."""
     select = node.find_ancestor(exp.Select)
     while select is not None:
-        found = [one for one in _in_sight(select, node) if (one.alias or one.name).lower() == name]
+        found = [one for one in _in_sight(select, node) if _name(one) == name]
         if found:
             return found
         select = select.find_ancestor(exp.Select)

@@ -126,11 +126,19 @@ def twins(tmp_path: Path) -> App:
     ("SELECT q.v FROM s.u JOIN (SELECT u.* FROM p.u) q ON q.id = u.id", [("p1",)]),
     ("SELECT u.v FROM s.u ANTI JOIN p.u ON s.u.id = p.u.id", [("s3",)]),
     ("SELECT t.id FROM t JOIN s.u ON u.id = t.id JOIN p.u ON p.u.id = t.id", [(1,)]),
+    ("SELECT * FROM (SELECT 'x' AS x) u JOIN t ON true ANTI JOIN s.u USING (id)", []),
+    ("SELECT * FROM (SELECT 'x' AS x) u JOIN t ON true SEMI JOIN s.u USING (id)", [("x", 1)]),
+    ("SELECT x, v FROM (SELECT 'x' AS x) u JOIN s.u ON s.u.id = 1", [("x", "s1")]),
     ("SELECT p_u.v FROM s.u JOIN p.u ON s.u.id = p.u.id JOIN (SELECT 'mine' AS v) p_u ON true", [("mine",)]),
 ])  # fmt: skip
 def test_a_name_of_two_sources_is_the_nearest(twins: App, sql: str, rows: list[tuple[object, ...]]) -> None:
     assert ask(twins, sql) == rows
     assert ask(twins, sql) == rows
+
+
+def test_nor_is_it_taken_for_an_alias(twins: App) -> None:
+    with pytest.raises(SqlRejected, match=r"u may be s\.u or an alias here"):
+        ask(twins, "SELECT u.v FROM s.u JOIN (SELECT 1 AS id) u ON true")
 
 
 @pytest.mark.parametrize("sql", [
