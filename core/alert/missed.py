@@ -44,8 +44,10 @@ def before(slot: datetime, rule: Rule, item: Mapping[str, Any] | None, since: da
     marks = [mark for mark in (accounted(item), since) if mark is not None]
     if not plan(rule) or not marks:
         return []
-    begun, ended = map(parse, (item or {}).get("ran") or ("9999-01-01T00:00:00Z", "0001-01-01T00:00:00Z"))
     last = slot - GRACE + timedelta(microseconds=1)
+    if max(marks) >= slot - GRACE:
+        return []
+    begun, ended = map(parse, (item or {}).get("ran") or ("9999-01-01T00:00:00Z", "0001-01-01T00:00:00Z"))
     found = schedule.between(str(rule.schedule), rule.timezone, max(marks), last)
     slots = list(islice((one for one in found if not begun <= one <= ended), MOST))
     if len(slots) == MOST:  # the newest is told in any case
