@@ -46,10 +46,9 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 
 bench: $(STAMP)
-	$(BIN)/python -m benchmarks.alerts
-	$(BIN)/python -m benchmarks.paging
-	$(BIN)/python -m benchmarks.coldstart
-	$(BIN)/python -m benchmarks.coldstart_others
+	@missed=""; for figure in alerts paging coldstart coldstart_others; do \
+		$(BIN)/python -m benchmarks.$$figure || missed="$$missed $$figure"; \
+	done; test -z "$$missed" || { echo "bounds missed:$$missed"; exit 1; }
 
 format: $(STAMP)
 	$(BIN)/ruff format .

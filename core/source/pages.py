@@ -26,6 +26,10 @@ from core.wire import Response, Wire, check
 if TYPE_CHECKING:
     from arro3.core import RecordBatch
 
+_OPENED_AT_ONCE = 5
+"""The first window opens connections. Many a small server lets five wait until it accepts them; what comes beyond is
+dropped, and tried again by the kernel a second later."""
+
 
 class RestSource:
     """One API behind a connector. ``auth`` None: requests carry no credential."""
@@ -162,7 +166,7 @@ class _Walk:
             self.steps.appendleft(_Step(request))
 
     def _send_ahead(self) -> None:
-        width = self.fetching.connections * min(self.taken, 2)
+        width = self.fetching.connections * 2 if self.taken > 1 else min(self.fetching.connections, _OPENED_AT_ONCE)
         ahead = min(width, len(self.steps))
         if self.limit is not None:
             ahead = min(ahead, -(-(self.limit - self.rows) // self.steps[0].request.read.paging.size))

@@ -100,6 +100,20 @@ def test_pages_stop_when_nobody_pulls(tmp_path: Path) -> None:
         assert not [t for t in threading.enumerate() if t.name.startswith("fetch-api")]
 
 
+def test_connections_are_not_all_opened_at_once(tmp_path: Path) -> None:
+    with Api("link", 1000) as api:
+        source = api.source(connector(tmp_path, "link"))
+        stream: Any = source.open(scan(source, "things", "id", narrow=(HERE,)), fetching(connections=16))
+        batches = iter(stream)
+        next(batches), next(batches)
+        stream.close()  # ends what is under way
+        assert 2 <= len(api.requests) <= 1 + 5
+    with Api("link", 1000) as api:
+        source = api.source(connector(tmp_path, "link"))
+        got = rows(source, "things", "id", narrow=(HERE,), fetch=fetching(connections=16))
+        assert len(got) == 1000 and len(api.requests) == 100
+
+
 def test_a_limit_makes_the_page_small_where_nothing_is_left_to_filter(tmp_path: Path) -> None:
     with Api("link", 100) as api:
         source = api.source(connector(tmp_path, "link"))
