@@ -106,6 +106,10 @@ resource "aws_lambda_function" "this" {
       condition     = length(setsubtract(local.manifest.environment, keys(var.environment))) == 0
       error_message = "The project refers to variables that `environment` does not set: ${join(", ", setsubtract(local.manifest.environment, keys(var.environment)))}."
     }
+    precondition {
+      condition     = length(join("", flatten([for name, value in var.environment : [name, value]]))) <= 3000
+      error_message = "`environment` is longer than 3,000 characters: Lambda takes 4 kB of variables, and the module's own are among them. Long values fit better into secrets, or into omni.yaml itself."
+    }
   }
 
   depends_on = [aws_iam_role_policy.function]

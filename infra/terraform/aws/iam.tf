@@ -1,5 +1,10 @@
 # One role for each function, with the calls that its ports make and no others: see tests/terraform/aws/test_iam.py.
 
+locals {
+  # Secrets Manager adds six characters to the name in the ARN.
+  secret_arns = [for name in sort(local.readable) : "arn:${local.partition}:secretsmanager:${local.region}:${local.account}:secret:${local.secret_prefix}${name}-??????"]
+}
+
 data "aws_iam_policy_document" "assume" {
   for_each = toset(["codedeploy", "lambda", "scheduler"])
 
@@ -34,6 +39,14 @@ resource "aws_iam_role_policy" "function" {
   name   = each.key
   role   = aws_iam_role.function[each.key].id
   policy = data.aws_iam_policy_document.function[each.key].json
+
+  lifecycle {
+    # IAM takes 10,240 characters, of which the other statements have 2,000. The whole is known when it is too late.
+    precondition {
+      condition     = length(jsonencode(local.secret_arns)) <= 8000
+      error_message = "The project refers to ${length(local.readable)} secrets, more than fit into the policy of a role: their ARNs may have 8,000 characters. Shorten secret_prefix and the secrets' names, or deploy two projects."
+    }
+  }
 }
 
 data "aws_iam_policy_document" "function" {
@@ -54,10 +67,9 @@ data "aws_iam_policy_document" "function" {
   dynamic "statement" {
     for_each = length(local.readable) == 0 ? [] : [1]
     content {
-      sid     = "Secrets"
-      actions = ["secretsmanager:GetSecretValue"]
-      # Secrets Manager adds six characters to the name in the ARN.
-      resources = [for name in sort(local.readable) : "arn:${local.partition}:secretsmanager:${local.region}:${local.account}:secret:${local.secret_prefix}${name}-??????"]
+      sid       = "Secrets"
+      actions   = ["secretsmanager:GetSecretValue"]
+      resources = local.secret_arns
     }
   }
 
@@ -198,9 +210,14 @@ data "aws_iam_policy_document" "codedeploy" {
   count = var.canary.enabled ? 1 : 0
 
   statement {
-    sid       = "Aliases"
-    actions   = ["lambda:GetAlias", "lambda:GetProvisionedConcurrencyConfig", "lambda:UpdateAlias"]
-    resources = [for name, one in local.functions : "arn:${local.partition}:lambda:${local.region}:${local.account}:function:${var.name}-${name}:live"]
+    sid     = "Aliases"
+    actions = ["lambda:GetAlias", "lambda:GetProvisionedConcurrencyConfig", "lambda:UpdateAlias"]
+    # IAM judges GetAlias and UpdateAlias by the function's ARN, and what concerns capacity by the alias's.
+    resources = flatten([
+      for name, one in local.functions : [
+        for ending in ["", ":live"] : "arn:${local.partition}:lambda:${local.region}:${local.account}:function:${var.name}-${name}${ending}"
+      ]
+    ])
   }
   statement {
     #checkov:skip=CKV_AWS_356:DescribeAlarms knows no resources

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fnmatch
 import inspect
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -166,11 +167,65 @@ def test_the_version_that_still_has_calls_goes_on_reading_its_secrets(
     assert readable(manifest=none) == set()
 
 
+def test_besides_secrets_a_roles_policy_leaves_the_room_that_the_plan_counts_on(applied: Values) -> None:
+    for function in USES:
+        rest = [one for one in policies(applied, f'function["{function}"]') if one["Sid"] != "Secrets"]
+        assert len(json.dumps(rest, separators=(",", ":"))) <= 10_240 - 8_000 - 200, function
+
+
 def test_the_timers_may_call_watch_and_nothing_else(applied: Values) -> None:
     statements = policies(applied, "timers")
     assert actions(statements) == {"lambda:InvokeFunction", "sqs:SendMessage", "kms:Decrypt", "kms:GenerateDataKey"}
     (invoke,) = [one for one in statements if "lambda:InvokeFunction" in listed(one["Action"])]
     assert invoke["Resource"] == applied.resources("aws_lambda_alias")['aws_lambda_alias.canary["watch"]']["arn"]
+
+
+FUNCTION = r"arn:aws:lambda:eu-central-1:123456789012:function:omnisentinel-(?:ask|watch|work)"
+FORMS = {
+    "lambda:GetAlias": FUNCTION, "lambda:UpdateAlias": FUNCTION,
+    "lambda:GetProvisionedConcurrencyConfig": f"{FUNCTION}:live", "lambda:InvokeFunction": r"arn:aws:lambda:eu-central-1:123456789012:function:[\w-]+:live",
+    **dict.fromkeys(
+        ("dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"),
+        r"arn:aws:dynamodb:eu-central-1:123456789012:table/omnisentinel",
+    ),
+    **dict.fromkeys(
+        ("logs:CreateLogStream", "logs:PutLogEvents"),
+        r"arn:aws:logs:eu-central-1:123456789012:log-group:/aws/lambda/omnisentinel-(?:ask|watch|work):\*",
+    ),
+    **dict.fromkeys(
+        ("s3:GetObject", "s3:PutObject", "s3:PutObjectTagging"),
+        r"arn:aws:s3:::omnisentinel-123456789012-eu-central-1/[ho]/\*",
+    ),
+    "s3:ListBucket": r"arn:aws:s3:::omnisentinel-123456789012-eu-central-1",
+    **dict.fromkeys(
+        ("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:SendMessage"),
+        r"arn:aws:sqs:eu-central-1:123456789012:omnisentinel-(?:jobs|dead-letters)",
+    ),
+    "secretsmanager:GetSecretValue": r"arn:aws:secretsmanager:eu-central-1:123456789012:secret:omnisentinel/\w+-\?{6}",
+}  # fmt: skip
+"""Action -> the form of the ARN by which IAM judges it, from AWS's table of actions and resource types. A right on an
+ARN of another form is a right on nothing."""
+OF_NOTHING = ("cloudwatch:", "ec2:", "kms:", "xray:")
+"""Judged by ``*`` (there is no ARN), or by the key's, which is the only one in the statement."""
+
+
+def test_each_right_is_on_an_arn_by_which_iam_judges_it(applied: Values) -> None:
+    seen: set[str] = set()
+    for address in applied.resources("aws_iam_role_policy"):
+        for one in policies(applied, address.removeprefix("aws_iam_role_policy.")):
+            for action in listed(one["Action"]):
+                if not action.startswith(OF_NOTHING):
+                    fitting = [arn for arn in listed(one["Resource"]) if re.fullmatch(FORMS[action], arn)]
+                    assert fitting, (address, action, one["Resource"])
+                    seen.add(action)
+    assert seen == set(FORMS)
+
+
+def test_codedeploy_may_move_the_alias_of_each_function(applied: Values) -> None:
+    (aliases,) = [one for one in policies(applied, "codedeploy[0]") if one["Sid"] == "Aliases"]
+    moved = {arn for arn in listed(aliases["Resource"]) if re.fullmatch(FORMS["lambda:UpdateAlias"], arn)}
+    functions = {one["function_name"] for one in applied.resources("aws_lambda_function").values()}
+    assert {arn.rpartition(":")[2] for arn in moved} == functions
 
 
 def test_the_deployers_policies_fit_into_iam_and_name_what_they_allow() -> None:

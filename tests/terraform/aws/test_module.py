@@ -147,6 +147,38 @@ def test_the_bucket_removes_every_class_of_expired_answers(applied: Values) -> N
         assert rule["filter"][0]["tag"] == [{"key": EXPIRY_TAG, "value": str(days)}]
 
 
+def test_state_expires_by_the_attribute_that_the_code_writes(applied: Values) -> None:
+    from core.ports import Put
+    from handlers.aws.store import _attributes
+
+    (table,) = applied.resources("aws_dynamodb_table").values()
+    (ttl,) = table["ttl"]
+    written = _attributes(Put("k", {}, expires_at=5.5), "v")
+    assert ttl["enabled"] and written[ttl["attribute_name"]] == {"N": "6"}, "whole seconds, and not before its time"
+    assert ttl["attribute_name"] not in _attributes(Put("k", {}), "v"), "what does not expire"
+
+
+def test_jobs_stay_hidden_while_they_are_worked_on_and_come_back_one_by_one(applied: Values) -> None:
+    """A queue that shows them earlier is refused with its mapping; without the report a failed job is deleted as done."""
+    queue = applied.resources("aws_sqs_queue")["aws_sqs_queue.jobs"]
+    work = applied.resources("aws_lambda_function")['aws_lambda_function.this["work"]']
+    assert queue["visibility_timeout_seconds"] >= 6 * work["timeout"]
+    (mapping,) = applied.resources("aws_lambda_event_source_mapping").values()
+    assert mapping["function_response_types"] == ["ReportBatchItemFailures"]
+    assert json.loads(queue["redrive_policy"])["maxReceiveCount"] > 1
+
+
+def test_alarms_and_logs_may_use_the_key(applied: Values) -> None:
+    """An alarm that may not use its topic's key is sent nowhere, and says so to nobody."""
+    (key,) = applied.resources("aws_kms_key").values()
+    allowed: dict[str, set[str]] = {}
+    for one in json.loads(key["policy"])["Statement"]:
+        if "Service" in one["Principal"]:
+            allowed.setdefault(one["Principal"]["Service"], set()).update(one["Action"])
+    assert {"kms:Decrypt", "kms:GenerateDataKey"} <= allowed["cloudwatch.amazonaws.com"]
+    assert {"kms:Decrypt", "kms:GenerateDataKey"} <= allowed["logs.eu-central-1.amazonaws.com"]
+
+
 def test_two_deployments_in_one_account_share_no_name(module: Callable[..., Module], good: dict[str, Any]) -> None:
     first, second = (module("aws").apply({**good, "name": name}) for name in ("omni", "omni-b"))
     assert _names(first) & _names(second) == set()
@@ -295,9 +327,18 @@ def test_a_canary_judges_the_new_version_alone_and_goes_back_by_itself(applied: 
     for group in groups.values():
         function, watched = group["deployment_group_name"], group["alarm_configuration"][0]["alarms"]
         assert {f"omnisentinel-canary-{function}-{what}" for what in ("errors", "failures")} <= set(watched)
-        assert "DEPLOYMENT_STOP_ON_ALARM" in group["auto_rollback_configuration"][0]["events"]
+        back = group["auto_rollback_configuration"][0]
+        assert "DEPLOYMENT_STOP_ON_ALARM" in back["events"]
+        assert back["enabled"] and group["alarm_configuration"][0]["enabled"]
+        called = applied.resources("aws_lambda_function")[f'aws_lambda_function.this["{function}"]']
         for name in watched:
-            assert {"ExecutedVersion", "version"} & set(alarms[name]["dimensions"]), name
+            if alarms[name]["namespace"] == "AWS/Lambda":  # as Lambda counts calls through an alias
+                assert alarms[name]["dimensions"] == {
+                    "ExecutedVersion": called["version"], "FunctionName": called["function_name"],
+                    "Resource": f"{called['function_name']}:live",
+                }  # fmt: skip
+            else:
+                assert alarms[name]["dimensions"]["version"] == called["version"]
     (config,) = applied.resources("aws_codedeploy_deployment_config").values()
     assert config["traffic_routing_config"][0]["time_based_canary"] == [{"interval": 10, "percentage": 5}]
     stats = {alarms[f"omnisentinel-canary-{f}-latency"]["extended_statistic"] for f in ("ask", "watch")}
@@ -368,6 +409,7 @@ MISTAKES = [
     wrong("undeclared variable", "functions.tf", "var.memory_mb", "var.memory", "undeclared input variable"),
     wrong("undeclared local", "functions.tf", "local.settings", "local.setting", "undeclared local"),
     wrong("attribute of no data", "main.tf", "current.account_id", "current.account", "Unsupported attribute"),
+    refused("an environment too long for Lambda", "longer than 3,000", environment={"LONG": "x" * 3_000}),
     refused("a name in capitals", "3 to 24", name="Omni"),
     refused("a name too long", "3 to 24", name="o" * 25),
     refused("a name too short for a table", "3 to 24", name="om"),
@@ -408,6 +450,7 @@ def test_what_the_project_lacks_is_named_at_plan_time(
         "CRM_URL": {"environment": ["CRM_URL", "HOME_URL"]},
         "alert night-watch": {"timers": {"night-watch": {**timer, "native": {"schedule": "0 9 * * *"}}}},
         "no manifest of version 1 for aws": {"cloud": "gcp"},
+        "refers to 120 secrets": {"secrets": [f"a_rather_long_name_{i:03d}" for i in range(120)]},
     }
     for says, changes in cases.items():
         given = {"manifest": str(manifest.write(dist, **changes))}
