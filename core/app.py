@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -64,6 +65,8 @@ class App:
         self._watcher: Watcher | None = None
         self._plans: PlanCache | None = None
         self._jobs: Jobs | None = None
+        # Threads that came first together would each have parts of their own, and know nothing of the others' work.
+        self._making = threading.RLock()
 
     # ── ask ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -123,8 +126,9 @@ class App:
         from core.query.answer import Answering
         from core.query.prepared import PlanCache
 
-        if self._plans is None:
-            self._plans = PlanCache(_OwnStore(self.platform.store))
+        with self._making:
+            if self._plans is None:
+                self._plans = PlanCache(_OwnStore(self.platform.store))
         return Answering(
             ask,
             settings=self.settings,
@@ -201,24 +205,28 @@ class App:
     @property
     def jobs(self) -> Jobs:
         """Raises ConfigInvalid where this deployment has no queue or nowhere to keep answers."""
-        if self._jobs is None:
-            from core.query.job import Jobs, Ports
+        with self._making:
+            if self._jobs is None:
+                self._jobs = self._made_jobs()
+            return self._jobs
 
-            here = self.platform
-            if here.queue is None or here.objects is None:
-                raise ConfigInvalid(
-                    "This deployment has no queue for jobs: set OMNI_QUEUE and OMNI_OBJECTS, or leave out 'mode'.",
-                    key="mode",
-                )
-            self._jobs = Jobs(
-                Ports(here.store, here.objects, here.queue, here.owner),
-                self.ask,
-                self._principal,
-                self._rights,
-                self.clock,
-                self.settings.job_ttl_s,
+    def _made_jobs(self) -> Jobs:
+        from core.query.job import Jobs, Ports
+
+        here = self.platform
+        if here.queue is None or here.objects is None:
+            raise ConfigInvalid(
+                "This deployment has no queue for jobs: set OMNI_QUEUE and OMNI_OBJECTS, or leave out 'mode'.",
+                key="mode",
             )
-        return self._jobs
+        return Jobs(
+            Ports(here.store, here.objects, here.queue, here.owner, here.answer_bytes),
+            self.ask,
+            self._principal,
+            self._rights,
+            self.clock,
+            self.settings.job_ttl_s,
+        )
 
     def _principal(self, name: str) -> Principal | None:
         config = self.project.principals.get(name)
@@ -278,19 +286,20 @@ class App:
 
     @property
     def watcher(self) -> Watcher:
-        if self._watcher is None:
-            from core.alert.run import Watcher
+        with self._making:
+            if self._watcher is None:
+                from core.alert.run import Watcher
 
-            self._watcher = Watcher(
-                self.platform.store,
-                self.platform.owner,
-                self.ask,
-                self._send,
-                self.clock,
-                self.project.delivery,
-                self.settings.lease_s,
-            )
-        return self._watcher
+                self._watcher = Watcher(
+                    self.platform.store,
+                    self.platform.owner,
+                    self.ask,
+                    self._send,
+                    self.clock,
+                    self.project.delivery,
+                    self.settings.lease_s,
+                )
+            return self._watcher
 
     def _send(self, event: dict[str, Any], channel: str, deadline: Deadline) -> object:
         from core.notify.send import send
@@ -315,6 +324,11 @@ class App:
         return rule
 
     # ── around an ask ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def give_back(self) -> None:
+        """Before this process ends: the jobs that it works on are another's, and that was no attempt of theirs."""
+        if self._jobs is not None:
+            self._jobs.give_back()
 
     def close(self) -> None:
         """Let go of connections."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -172,7 +172,11 @@ class Keys(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """The ports of one cloud. A port that is None is not there yet on that cloud; who needs it says so clearly."""
+    """The ports of one cloud. A port that is None is not there yet on that cloud; who needs it says so clearly.
+
+    ``answer_bytes``: the largest HTTP answer that the cloud lets through, None where there is no limit;
+    ``answer_size``: how it counts a body.
+    """
 
     name: str
     secrets: Secrets
@@ -183,3 +187,5 @@ class Platform:
     scheduler: Scheduler | None = None
     keys: Keys | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
+    answer_bytes: int | None = None
+    answer_size: Callable[[bytes], int] = len

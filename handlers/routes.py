@@ -26,6 +26,7 @@ _RUN_WAIT_S = 10.0
 _JOB_TIMEOUT_S = 600.0
 """Of a job whose caller sets no ``timeout_ms``; the worker's own time is a bound besides."""
 _POLL_S = 2
+_MOST_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,8 @@ def _ask(call: Call, given: Mapping[str, Any]) -> Ask:
     for key, least in (("timeout_ms", 1), ("max_staleness_ms", 0)):
         if given.get(key, least) < least:
             raise ConfigInvalid(f"{key!r} has to be at least {least}, not {given[key]}.", key=key)
+    if given.get("timeout_ms", 1) > _MOST_MS:
+        raise ConfigInvalid(f"'timeout_ms' has to be at most {_MOST_MS} (a day).", key="timeout_ms")
     for name, value in given.get("params", {}).items():
         if not isinstance(value, str | int | float | bool | None):
             raise ConfigInvalid(f"Parameter {name[:80]!r} has to be a text, a number, true, false or null.",

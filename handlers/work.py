@@ -22,8 +22,8 @@ def carry_out_job(
     """Run the job that the message names. Returning means that the queue may forget the message.
 
     Returns ``{"job", "state", "skipped"?, "error"?}``. Raises whatever has to bring the message back, and with it, in
-    the end, among the dead letters: ConfigInvalid for a message that is none of ours, StateConflict while another
-    worker holds the job, and errors that another attempt may not meet.
+    the end, among the dead letters: ConfigInvalid for a message that is none of ours, StateConflict where another
+    worker took over a job that took too long here, and errors that another attempt may not meet.
     """
     try:
         message = orjson.loads(body) if isinstance(body, bytes | str) else body

@@ -11,8 +11,9 @@ fields); Cloud Scheduler, "Cron job format and time zone" (unix-cron without ``L
 from __future__ import annotations
 
 import hashlib
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -309,3 +310,11 @@ def _timer(name: str, cloud: str, cron: str, timezone: str, payload: dict[str, A
         "payload": payload,
         "native": native(cloud, cron, timezone),
     }
+
+
+def as_terraform(value: Mapping[str, Any]) -> str:
+    """JSON as Terraform's jsonencode writes it, so that a timer is the same text whoever made it."""
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    for mark in "<>&\u2028\u2029":
+        text = text.replace(mark, f"\\u{ord(mark):04x}")
+    return text

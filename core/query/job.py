@@ -8,17 +8,21 @@ What is kept, and in which order it is written, so that whatever is cut off in b
     an object            job/ID/ATTEMPT.json         the answer, before the state says DONE and names it
 
 States: QUEUED -> RUNNING -> DONE | FAILED. A message that comes twice finds the job done, or held by a worker that is
-alive. A worker that died holds it until its lease ends; then the next delivery takes over, three times at most.
+alive, and is done with either way. A worker that died holds its job until its lease ends; then the sweep sends it
+again, three times at most.
 """
 
 from __future__ import annotations
 
 import logging
+import random
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from core.deadline import Deadline
 from core.errors import (
     ConfigInvalid,
     EntitlementDenied,
@@ -36,6 +40,8 @@ from core.request import new_id
 ATTEMPTS = 3
 MARGIN_S = 30.0
 """How much longer than its query a worker may hold a job: for storing the answer."""
+STORING_S = 10.0
+"""Of the worker's time, what a query may not take: its answer has to be encoded and stored."""
 FORGOTTEN_S = 60.0
 """A job that is queued for so long without a worker is sent again by the sweep."""
 MAX_BYTES = 300_000
@@ -43,17 +49,20 @@ OPEN = "jobs/open"
 KEY = "job"
 _GRACE_S = 3_600.0  # an entry of OPEN without a job: the process ended between the two writes
 _SWEPT = 500
+_IDS = "0123456789abcdef"
 _LOG = logging.getLogger("omni.jobs")
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """What jobs need of a platform."""
+    """What jobs need of a platform. See ``core.ports.Platform``."""
 
     store: Store
     objects: Objects
     queue: Queue
     owner: Owner
+    answer_bytes: int | None = None
+    answer_size: Callable[[bytes], int] = len
 
 
 class Jobs:
@@ -78,7 +87,8 @@ class Jobs:
         self._rights = rights
         self._clock = clock
         self._ttl_s = ttl_s
-        self._running: set[str] = set()
+        self._running: dict[str, Item | None] = {}  # what this process works on; None: it is just about to
+        self._lock = threading.Lock()
 
     # ── who asks ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -170,9 +180,10 @@ class Jobs:
         """Do what one message of the queue says. Returning means that the message is done with; raising, that it has
         to come again.
 
-        Returns ``{"job", "state", "skipped"?, "error"?}``. Raises ConfigInvalid for a message that is none of ours (it
-        belongs among the dead letters), StateConflict while another worker holds the job, and the query's error where
-        trying again may help and attempts are left.
+        Returns ``{"job", "state", "skipped"?, "error"?}``: skipped also where another worker holds the job. A message
+        that waited for that one would come again and again, and be among the dead letters before it has ended.
+        Raises ConfigInvalid for a message that is none of ours (it belongs among the dead letters), StateConflict
+        where another worker has taken over, and the query's error where another attempt may help and is left.
         """
         job = _named(message)
         item = self._read(job)
@@ -184,23 +195,45 @@ class Jobs:
             self._close(job)
             return {"job": job, "state": body["state"], "skipped": "it is done already"}
         if body["state"] == "RUNNING" and self._alive(body):
-            raise StateConflict(f"Job {job} is held by another worker.", retry_after_ms=10_000, job=job)
+            return _held_elsewhere(job)
         if body["attempts"] >= ATTEMPTS:
-            last = body.get("last_error") or Internal(f"The worker ended {ATTEMPTS} times before it was done.").to_dict(
-                ""
-            )
-            return self._ended(item, {"state": "FAILED", "error": last})
-        held = self._hold(item, time_left_s)
-        self._running.add(job)
+            return self._ended(item, {"state": "FAILED", "error": body.get("last_error") or _worn_out()})
+        if not self._begin(job):
+            return _held_elsewhere(job)
         try:
+            try:
+                held = self._running[job] = self._hold(item, time_left_s)
+            except StateConflict:
+                return _held_elsewhere(job)
             return self._answered(held, time_left_s)
         finally:
-            self._running.discard(job)
+            self._running.pop(job, None)
 
-    def resend(self) -> int:
-        """Send again what is queued and was forgotten, or whose worker died; returns how many. For the sweep."""
-        now, sent = self._now(), 0
+    def _begin(self, job: str) -> bool:
+        """Before the store says so: another thread that reads this worker's name there has to find it at work."""
+        with self._lock:
+            if job in self._running:
+                return False
+            self._running[job] = None
+            return True
+
+    def give_back(self) -> None:
+        """Before this process ends: queue again what it works on, as if it had not begun."""
+        for held in list(self._running.values()):
+            if held is not None:
+                self._note(held, {"state": "QUEUED", "lease_until": 0.0, "attempts": held.body["attempts"] - 1})
+
+    def resend(self, seconds: float = 10.0) -> int:
+        """Send again what is queued and was forgotten, or whose worker died; returns how many. For the sweep.
+
+        What cannot be looked at within ``seconds`` is for the next sweep: each begins somewhere else.
+        """
+        deadline, sent = Deadline(seconds), 0
+        now = self._now()
         for entry in self._open():
+            if deadline.left() <= 0:
+                _LOG.warning("more jobs are open than a sweep can look at: the next one goes on")
+                break
             item = self._read(entry.key)
             if item is None:
                 if now - float(entry.body["submitted_at"]) > _GRACE_S:
@@ -214,10 +247,12 @@ class Jobs:
         return sent
 
     def _open(self) -> Iterator[Item]:
-        first = ""
-        while page := self._ports.store.query(OPEN, first, limit=_SWEPT):
-            yield from page
-            first = page[-1].key + "\0"
+        """All of them, from anywhere in their order on: those that a sweep has no time for are not always the same."""
+        begin = random.choice(_IDS)
+        for first, last in ((begin, None), ("", begin)):
+            while page := self._ports.store.query(OPEN, first, last, limit=_SWEPT):
+                yield from page
+                first = page[-1].key + "\0"
 
     def _again_at(self, body: Mapping[str, Any]) -> float:
         """Each wait is twice the one before: a job may be queued behind many others, and is not forgotten then."""
@@ -231,7 +266,7 @@ class Jobs:
             question = self._question(body, time_left_s)
             rights["rights"] = self._rights(question.principal)
             answer = self._ask(question)
-            encoded = _encoded(answer)
+            encoded = self._encoded(answer)
             name = f"job/{body['id']}/{body['attempts']}.json"
             self._ports.objects.put(name, encoded, expires_at=body["expires_at"])
         except Error as error:
@@ -259,7 +294,19 @@ class Jobs:
             return ask
         if time_left_s <= 0:
             raise ResourceLimit("The worker had no time left to start the query. Raise its timeout.")
-        return replace(ask, timeout_s=min(ask.timeout_s, time_left_s))
+        return replace(ask, timeout_s=min(ask.timeout_s, time_left_s - min(STORING_S, time_left_s / 2)))
+
+    def _encoded(self, answer: Answer) -> bytes:
+        """The answer as its owner will get it. ResourceLimit for one that the way there does not let through."""
+        from core.query.present import to_json
+
+        encoded, most = to_json(answer), self._ports.answer_bytes
+        if most is not None and (size := self._ports.answer_size(encoded)) > most:
+            raise ResourceLimit(
+                f"The answer takes {size:,} bytes, and this cloud returns at most {most:,} in one answer. "
+                "Aggregate, or ask for fewer columns or rows.", limit_bytes=most,
+            )  # fmt: skip
+        return encoded
 
     # ── writes ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -330,6 +377,14 @@ def _queued(error: Mapping[str, Any], now: float) -> dict[str, Any]:
     return {"state": "QUEUED", "lease_until": 0.0, "last_error": error, "sent_at": now}
 
 
+def _held_elsewhere(job: str) -> dict[str, Any]:
+    return {"job": job, "state": "RUNNING", "skipped": "another worker holds it"}
+
+
+def _worn_out() -> dict[str, Any]:
+    return Internal(f"The worker ended {ATTEMPTS} times before it was done.").to_dict("")
+
+
 def _partition(job: str) -> str:
     return f"job/{job}"
 
@@ -356,9 +411,3 @@ def _bounded(body: Mapping[str, Any]) -> None:
         raise ResourceLimit(
             f"The question has {size} bytes with its parameters; a job may have {MAX_BYTES}.", limit_bytes=MAX_BYTES
         )
-
-
-def _encoded(answer: Answer) -> bytes:
-    from core.query.present import to_json
-
-    return to_json(answer)

@@ -8,7 +8,6 @@ work    SQS batches
 from __future__ import annotations
 
 import base64
-import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from core.ports import Platform
 from core.settings import Settings
 from handlers.aws.identity import with_key
 from handlers.aws.observe import observed
+from handlers.aws.payload import MAX_PAYLOAD_BYTES, size
 from handlers.http import HttpRequest, HttpResponse, failure, public, respond
 from handlers.runtime import Warm
 from handlers.trigger import Order, carry_out, order
@@ -27,9 +27,6 @@ from handlers.work import carry_out_job
 
 MARGIN_S = 1.0
 """Kept back from the function's time for writing the answer or the error."""
-MAX_PAYLOAD_BYTES = 6_000_000
-"""Lambda refuses a response of more than 6 MB, as JSON, with an error of its own that says nothing to the caller."""
-
 _LOG = logging.getLogger(__name__)
 
 
@@ -160,17 +157,15 @@ def _request(event: Any) -> HttpRequest:
 
 
 def _shaped(response: HttpResponse, request_id: str) -> dict[str, Any]:
-    text = response.body.decode()
-    if len(text) > MAX_PAYLOAD_BYTES // 6 and len(json.dumps(text)) > MAX_PAYLOAD_BYTES:  # escaping can grow it sixfold
+    if size(response.body) > MAX_PAYLOAD_BYTES:
         response = failure(ResourceLimit(
             f"The answer is larger than the {MAX_PAYLOAD_BYTES // 1_000_000} MB that Lambda can return: "
             "ask for fewer columns or rows, or aggregate.", limit_bytes=MAX_PAYLOAD_BYTES,
         ), response.headers.get("X-Request-Id", request_id))  # fmt: skip
-        text = response.body.decode()
     return {
         "statusCode": response.status,
         "headers": {name.lower(): value for name, value in response.headers.items()},
-        "body": text,
+        "body": response.body.decode(),
         "isBase64Encoded": False,
     }
 

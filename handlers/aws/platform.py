@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from core.ports import Keys, Objects, Platform, Queue, Scheduler
 from core.settings import Settings
+from handlers.aws import payload
 from handlers.aws.clients import Clients
 from handlers.aws.secrets import AwsSecrets
 from handlers.aws.store import DynamoStore
@@ -37,6 +38,8 @@ def platform(settings: Settings, env: Mapping[str, str], _root: Path | None = No
         keys=cast(Keys, _Later(lambda: _keys(client("kms"), settings))),
         facts={"state": f"DynamoDB table {settings.store_table}",
                "secrets": f"Secrets Manager, {settings.secret_prefix}*"},
+        answer_bytes=payload.MAX_PAYLOAD_BYTES,
+        answer_size=payload.size,
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from core.alert.timers import as_terraform
 from core.errors import ConfigInvalid, Error, ResourceLimit
 from core.ports import Schedule
 from core.settings import Settings
@@ -173,21 +174,13 @@ def schedule_name(deployment: str, name: str) -> str:
 
 def description(schedule: Schedule) -> str:
     """What the schedule was made from: ``{"cron", "name", "timezone"}``."""
-    return _json({"cron": schedule.cron, "name": schedule.name, "timezone": schedule.timezone})
+    return as_terraform({"cron": schedule.cron, "name": schedule.name, "timezone": schedule.timezone})
 
 
 def target_input(payload: Mapping[str, Any]) -> str:
     """The payload with the slot. ``<`` and ``>`` of its own are escaped, for the service would fill them in as well."""
-    text = _json(payload)
+    text = as_terraform(payload)
     return f"{text[:-1]}{',' if payload else ''}{_SLOT}}}"
-
-
-def _json(value: Mapping[str, Any]) -> str:
-    """As Terraform's jsonencode writes it."""
-    text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    for mark in "<>&\u2028\u2029":
-        text = text.replace(mark, f"\\u{ord(mark):04x}")
-    return text
 
 
 def _read(found: Mapping[str, Any], timer: str) -> Schedule:

@@ -118,16 +118,19 @@ class DynamoStore:
 
     def _judge(self, error: ClientError, partition: str, actions: list[dict[str, Any]], *, last: bool) -> None:
         """Raise what a cancelled transaction means, or return where trying again can help."""
-        reasons = [reason.get("Code", "None") for reason in error.response.get("CancellationReasons", [])]
+        told = error.response.get("CancellationReasons", [])
+        reasons = [reason.get("Code", "None") for reason in told]
         for action, reason in zip(actions, reasons, strict=False):
             if reason == "ConditionalCheckFailed":
                 raise _conflict(partition, _sort_key(action)) from error
         for action, reason in zip(actions, reasons, strict=False):
             if reason == "TransactionConflict" and last:
                 raise _conflict(partition, _sort_key(action)) from error
-        for reason in reasons:
-            if reason not in ("None", "TransactionConflict"):
-                raise ClientError({"Error": {"Code": f"{reason}Exception"}}, "TransactWriteItems") from error
+        for reason in told:
+            code = reason.get("Code", "None")
+            if code not in ("None", "TransactionConflict"):
+                known = {"Code": _REASONS.get(code, code), "Message": reason.get("Message", "")}
+                raise ClientError({"Error": known}, "TransactWriteItems") from error
         if not reasons:
             raise SourceError("DynamoDB cancelled a transaction without a reason.", service="DynamoDB") from error
 
@@ -175,6 +178,16 @@ class DynamoStore:
                 table=self._table,
             )
         return None
+
+
+_REASONS = {
+    "AccessDenied": "AccessDeniedException",
+    "ItemCollectionSizeLimitExceeded": "ItemCollectionSizeLimitExceededException",
+    "ProvisionedThroughputExceeded": "ProvisionedThroughputExceededException",
+    "ThrottlingError": "ThrottlingException",
+    "ValidationError": "ValidationException",
+}
+"""Why a transaction was cancelled, in the words of single calls. Source: DynamoDB API reference, TransactWriteItems."""
 
 
 def _conflict(partition: str, key: str) -> StateConflict:

@@ -51,6 +51,13 @@ def mapped(service: str, what: str, permission: str, meaning: Meaning = nothing)
         raise SourceError(
             f"{service} cannot be reached for the {what} ({type(error).__name__}): check the network.", service=service
         ) from error
+    except Exception as error:
+        # Cloud Storage's own (a body that is not what its checksum says, an answer that is none) derive from nothing.
+        if not type(error).__module__.startswith(("google.cloud.storage.", "google.resumable_media.")):
+            raise
+        raise SourceError(
+            f"{service} gave the {what} broken ({type(error).__name__}). Try again.", service=service
+        ) from error
 
 
 def code_of(error: Any) -> str:

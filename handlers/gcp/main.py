@@ -9,18 +9,18 @@ work    a CloudEvent of a Pub/Sub message (``--signature-type cloudevent``), fro
 from __future__ import annotations
 
 import base64
-import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from core.errors import ConfigInvalid
+from core.errors import ConfigInvalid, ResourceLimit
 from handlers import trigger
 from handlers.gcp.identity import with_key
 from handlers.gcp.logs import structured, traced
-from handlers.http import MAX_BODY_BYTES, HttpRequest, HttpResponse, public, respond
+from handlers.gcp.payload import MAX_ANSWER_BYTES
+from handlers.http import MAX_BODY_BYTES, HttpRequest, HttpResponse, failure, public, respond
 from handlers.runtime import Warm
 from handlers.work import carry_out_job
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 MARGIN_S = 1.0
 """Kept back from the function's time for writing the answer or the error."""
 
-_LOG = logging.getLogger(__name__)
 _Reply = tuple[bytes, int, dict[str, str]]
 
 
@@ -69,10 +68,8 @@ def work(event: Any) -> None:
     from flask import has_request_context, request
 
     with traced(request.headers.get("Traceparent") if has_request_context() else None):
-        message, attempt = _message(event.data)
+        message = _message(event.data)
         name = str(message.get("messageId") or event["id"])
-        if attempt is not None and attempt > 1:
-            _LOG.warning("message %s comes for the %d. time", name, attempt)
         try:
             body = base64.b64decode(str(message.get("data") or ""), validate=True)
         except ValueError:
@@ -83,13 +80,12 @@ def work(event: Any) -> None:
             raise public(error, name) from None
 
 
-def _message(data: Any) -> tuple[Mapping[str, Any], int | None]:
-    """The Pub/Sub message in an event's data, and which attempt this is, where that is told."""
+def _message(data: Any) -> Mapping[str, Any]:
+    """The Pub/Sub message in an event's data."""
     message = data.get("message") if isinstance(data, Mapping) else None
     if not isinstance(message, Mapping):
         raise ConfigInvalid("work takes events of Pub/Sub messages; this one has no 'message'.", key="message")
-    attempt = data.get("deliveryAttempt")
-    return message, attempt if isinstance(attempt, int) else None
+    return message
 
 
 def _request(request: Request) -> HttpRequest:
@@ -100,6 +96,11 @@ def _request(request: Request) -> HttpRequest:
 
 
 def _reply(response: HttpResponse) -> _Reply:
+    if len(response.body) > MAX_ANSWER_BYTES:
+        response = failure(ResourceLimit(
+            f"The answer is larger than the {MAX_ANSWER_BYTES // 1_000_000} MB that Cloud Run returns: "
+            "ask for fewer columns or rows, or aggregate.", limit_bytes=MAX_ANSWER_BYTES,
+        ), response.headers.get("X-Request-Id", ""))  # fmt: skip
     return response.body, response.status, dict(response.headers)
 
 

@@ -17,6 +17,7 @@ from core.settings import Settings
 from handlers.gcp.clients import Clients
 from handlers.gcp.keys import GcpKeys
 from handlers.gcp.objects import GcpObjects
+from handlers.gcp.payload import MAX_ANSWER_BYTES
 from handlers.gcp.queue import GcpQueue
 from handlers.gcp.scheduler import GcpScheduler
 from handlers.gcp.secrets import PREFIX, GcpSecrets
@@ -43,6 +44,7 @@ def platform(settings: Settings, env: Mapping[str, str], _root: Path | None = No
             "state": f"Firestore collection {settings.store_table}",
             "secrets": f"Secret Manager, {prefix}*",
         },
+        answer_bytes=MAX_ANSWER_BYTES,
     )
 
 

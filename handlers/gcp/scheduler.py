@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from core.alert.schedule import validate
-from core.alert.timers import cloud_scheduler, native_zone, timer_id
+from core.alert.timers import as_terraform, cloud_scheduler, native_zone, timer_id
 from core.errors import ConfigInvalid, Error
 from core.ports import Schedule
 from core.settings import Settings
@@ -88,7 +88,7 @@ class GcpScheduler:
             },
             "http_target": {
                 "uri": target, "http_method": "POST", "headers": {"Content-Type": "application/json"},
-                "body": json.dumps(dict(schedule.payload), sort_keys=True, ensure_ascii=False).encode(),
+                "body": as_terraform(schedule.payload).encode(),
                 "oidc_token": {"service_account_email": account, "audience": _audience(target)},
             },
         }  # fmt: skip
@@ -124,10 +124,10 @@ class GcpScheduler:
 def description(deployment: str, schedule: Schedule) -> str:
     """What a job says of itself. A cron too long for it is left out: the job's own schedule says it in other words."""
     said = {"cron": schedule.cron, "deployment": deployment, "name": schedule.name, "timezone": schedule.timezone}
-    text = json.dumps(said, sort_keys=True, ensure_ascii=False)
+    text = as_terraform(said)
     if len(text) > MAX_DESCRIPTION:
         del said["cron"]
-        text = json.dumps(said, sort_keys=True, ensure_ascii=False)
+        text = as_terraform(said)
     return text
 
 

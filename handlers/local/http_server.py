@@ -9,7 +9,10 @@ import http
 import io
 import socket
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -54,7 +57,8 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True  # what follows on this connection could be read as another request
             self._refuse(error)
             return
-        self._answer(respond(self.app, request, time_left_s=None, metrics=self.metrics))
+        with self.server.working():  # type: ignore[attr-defined] # this handler serves a Server
+            self._answer(respond(self.app, request, time_left_s=None, metrics=self.metrics))
 
     do_GET = do_POST = do_DELETE = do_HEAD = do_PUT = do_PATCH = do_OPTIONS = _serve  # noqa: N815 the base's names
 
@@ -129,5 +133,25 @@ class _Deadline(socket.SocketIO):
 
 
 class Server(ThreadingHTTPServer):
+    """One thread a connection; ``busy()``: whether any of them is answering."""
+
     daemon_threads = True
     request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(address, handler)
+        self._answering = 0
+        self._counting = threading.Lock()
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        with self._counting:
+            self._answering += 1
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._answering -= 1
+
+    def busy(self) -> bool:
+        return self._answering > 0

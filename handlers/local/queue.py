@@ -30,27 +30,48 @@ class LocalQueue:
     def __init__(self, store: Callable[[], Store], clock: Callable[[], float] = time.time) -> None:
         self._store = store
         self._clock = clock
+        self._in_hand: set[str] = set()
+        self._lock = threading.Lock()
 
     def send(self, body: Mapping[str, Any]) -> None:
         now = self._clock()
         self._store().write(WAITING, [Put(_key(now), {"body": dict(body), "receives": 0})])
 
-    def take(self, work: Callable[[Any], object]) -> int:
+    def take(self, work: Callable[[Any], object], stopped: Callable[[], bool] = lambda: False) -> int:
         """Give every message that is due to ``work``, and forget it when that returns. Returns how many were given.
 
+        Several threads may take at once: each message is given to one of them. ``stopped``: begin no other message.
         One that raised comes again after a while; after ten times it is among the dead. One whose job another worker
-        holds comes again as well, and that does not count: a long job is none that failed.
+        took over comes again as well, and that does not count: a long job is none that failed.
         """
         given = 0
         for item in self._store().query(WAITING, last=_key(self._clock(), end=True), limit=_BATCH):
-            given += 1
-            try:
-                work(item.body.get("body"))
-            except Exception as error:  # noqa: BLE001 (whatever it was, the message must not be lost)
-                self._again(item, error)
-            else:
-                self._store().write(WAITING, [Delete(item.key)])
+            if stopped():
+                break
+            if self._takes(item.key):
+                given += 1
+                try:
+                    self._give(item, work)
+                finally:
+                    with self._lock:
+                        self._in_hand.discard(item.key)
         return given
+
+    def _takes(self, key: str) -> bool:
+        """Whether no other thread has it. One that was done with since it was read is not there any more."""
+        with self._lock:
+            if key in self._in_hand or self._store().get(WAITING, key) is None:
+                return False
+            self._in_hand.add(key)
+            return True
+
+    def _give(self, item: Item, work: Callable[[Any], object]) -> None:
+        try:
+            work(item.body.get("body"))
+        except Exception as error:  # noqa: BLE001 (whatever it was, the message must not be lost)
+            self._again(item, error)
+        else:
+            self._store().write(WAITING, [Delete(item.key)])
 
     def _again(self, item: Item, error: Exception) -> None:
         if not isinstance(error, Error):
@@ -76,36 +97,43 @@ def _key(at: float, *, end: bool = False) -> str:
 
 
 class Worker:
-    """A thread that takes from the queue until it is stopped; what it does not finish is there for the next."""
+    """Threads that take from the queue until they are stopped; what they do not finish is there for the next.
 
-    def __init__(self, queue: LocalQueue, work: Callable[[Any], object], idle_s: float = 0.5) -> None:
+    Several, so that one long question does not hold up everybody's.
+    """
+
+    def __init__(self, queue: LocalQueue, work: Callable[[Any], object], idle_s: float = 0.5, threads: int = 3) -> None:
         self._queue, self._work, self._idle_s = queue, work, idle_s
-        self._failures = 0
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="omni-worker", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._run, name=f"omni-worker-{n}", daemon=True) for n in range(threads)
+        ]
 
     def start(self) -> None:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
-    def stop(self, wait_s: float = 5.0) -> None:
+    def stop(self, wait_s: float = 5.0) -> bool:
+        """Begin nothing more, and wait a while for what is under way. True where all of it has ended."""
         self._stop.set()
-        self._thread.join(wait_s)
+        until = time.monotonic() + wait_s
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
 
     def _run(self) -> None:
+        failures = 0
         while not self._stop.is_set():
+            given = 0
             try:
-                given = self._queue.take(self._work)
-                self._failures = 0
+                given = self._queue.take(self._work, self._stop.is_set)
+                failures = 0
             except Error as error:
                 _log.error("the queue cannot be read: %s: %s", error.code, error.message)
-                given = self._failed()
-            except Exception:  # noqa: BLE001 (this thread is the only worker: it has to go on)
+                failures += 1
+            except Exception:  # noqa: BLE001 (this thread has to go on)
                 _log.exception("the worker met a defect")
-                given = self._failed()
+                failures += 1
             if not given:
                 # Twice as long after each failure: a store that is out of reach for a night does not fill the log.
-                self._stop.wait(min(self._idle_s * 2.0 ** min(self._failures, 20), LONGEST_IDLE_S))
-
-    def _failed(self) -> int:
-        self._failures += 1
-        return 0
+                self._stop.wait(min(self._idle_s * 2.0 ** min(failures, 20), LONGEST_IDLE_S))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
 import sys
 import threading
@@ -15,7 +16,8 @@ from handlers.metrics import Metrics
 
 
 def serve(options: argparse.Namespace) -> int:
-    """Run until SIGTERM or SIGINT; a run that is under way is finished, what is owed stays in the outbox."""
+    """Run until SIGTERM or SIGINT. What is under way may end within seconds; then jobs are given back to their queue,
+    and what is owed stays in the outbox."""
     from handlers.local.queue import LocalQueue, Worker
     from handlers.local.scheduler import Scheduler
     from handlers.work import carry_out_job
@@ -46,8 +48,21 @@ def serve(options: argparse.Namespace) -> int:
     sys.stderr.flush()
     stop.wait()
     server.shutdown()
-    scheduler.stop()
+    ended = scheduler.stop()
     if worker is not None:
-        worker.stop()
+        ended &= worker.stop()
+    app.give_back()
+    if not ended or server.busy():
+        _leave()
     app.close()
     return 0
+
+
+def _leave() -> None:
+    """End the process under a query that goes on: DuckDB would have it end with SIGABRT once the interpreter is taken
+    down around it. Nothing is lost: what a run or a job has done so far is on record, and taken up again."""
+    sys.stderr.write("Ended in the middle of a query; the next start takes it up again.\n")
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)

@@ -112,7 +112,7 @@ print(*sorted(name for name in sys.modules if name.startswith("handlers.aws.")))
 def test_what_watch_does_not_need_is_not_imported() -> None:
     done = subprocess.run([sys.executable, "-c", LEAN], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [
-        f"handlers.aws.{one}" for one in ("clients", "errors", "platform", "secrets", "store")
+        f"handlers.aws.{one}" for one in ("clients", "errors", "payload", "platform", "secrets", "store")
     ]
 
 
@@ -132,3 +132,17 @@ def test_ports_that_come_later_work_as_the_others(endpoint: str) -> None:
     assert made.scheduler is not None
     with pytest.raises(ConfigInvalid, match="OMNI_SCHEDULE_GROUP"):
         made.scheduler.list()
+
+
+def test_an_answer_counts_as_lambda_counts_it() -> None:
+    """As a text in JSON: what fits by its own length may not fit then."""
+    import json
+
+    from core.settings import Settings
+    from handlers.aws.platform import platform
+
+    here = platform(Settings(), {})
+    quotes = b'"' * 3_000_000
+    assert here.answer_bytes == 6_000_000
+    assert here.answer_size(quotes) == len(json.dumps(quotes.decode())) > here.answer_bytes
+    assert here.answer_size(b"x" * 3_000_000) <= here.answer_bytes

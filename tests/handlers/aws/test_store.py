@@ -131,8 +131,14 @@ def test_why_a_transaction_was_cancelled_decides_the_error() -> None:
         cancelled("None", "ConditionalCheckFailed").write("p", changes)
     with pytest.raises(StateConflict, match="a"):
         cancelled("TransactionConflict", "None").write("p", changes)
-    with pytest.raises(RateLimitExhausted):
-        cancelled("None", "ProvisionedThroughputExceeded").write("p", changes)
+    for throttled in ("ProvisionedThroughputExceeded", "ThrottlingError"):
+        with pytest.raises(RateLimitExhausted):
+            cancelled("None", throttled).write("p", changes)
+    with pytest.raises(ResourceLimit, match="400 kB"):
+        cancelled("None", "ItemCollectionSizeLimitExceeded").write("p", changes)
+    large = {"Code": "ValidationError", "Message": "Item size has exceeded the maximum allowed size"}
+    with pytest.raises(ResourceLimit, match="400 kB"):
+        refusing("TransactionCanceledException", CancellationReasons=[large]).write("p", changes)
 
 
 def test_an_item_of_someone_else_is_an_error_and_not_nothing(dynamodb: Any, table: str, store: DynamoStore) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -274,7 +275,7 @@ def test_a_job_is_what_cloud_scheduler_needs(fakes: GoogleFakes) -> None:
     assert name.startswith("projects/p/locations/l/jobs/omni--big-orders-")
     assert job.http_target.oidc_token.audience == "https://watch.run.app"
     assert job.http_target.oidc_token.service_account_email == "a@p.iam.gserviceaccount.com"
-    assert job.http_target.body == b'{"alert": "Big Orders"}'
+    assert job.http_target.body == b'{"alert":"Big Orders"}'
     assert job.attempt_deadline.total_seconds() > 60
 
 
@@ -340,3 +341,26 @@ def test_an_upload_whose_answer_is_lost_is_not_its_own_rival(storage: GoogleStor
     with pytest.raises(StateConflict):
         made.put("a", b"2", only_if_absent=True)
     assert not [call for call in storage.calls if not call.endswith(("upload", "download", "metadata"))]
+
+
+def test_a_body_that_is_not_what_its_checksum_says_is_an_error_of_the_source() -> None:
+    from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
+
+    for broken in (DataCorruption(None, "s3cret"), InvalidResponse(None, "s3cret")):  # type: ignore[no-untyped-call]
+        with pytest.raises(SourceError, match="broken") as caught, errors.mapped("Cloud Storage", "object", "p"):
+            raise broken
+        assert "s3cret" not in str(caught.value.to_dict("r"))
+    with pytest.raises(ZeroDivisionError), errors.mapped("Cloud Storage", "object", "p"):
+        raise ZeroDivisionError
+
+
+def test_an_answer_that_cloud_run_would_not_let_through_is_refused_with_a_reason() -> None:
+    from handlers.gcp.main import _reply
+    from handlers.http import HttpResponse
+
+    most = ports("").answer_bytes
+    assert most is not None
+    body, status, _ = _reply(HttpResponse(200, {"X-Request-Id": "r"}, b"x" * most))
+    assert (len(body), status) == (most, 200)
+    body, status, _ = _reply(HttpResponse(200, {"X-Request-Id": "r"}, b"x" * (most + 1)))
+    assert status == 422 and json.loads(body)["error"]["code"] == "RESOURCE_LIMIT"

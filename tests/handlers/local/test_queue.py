@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ def test_a_store_that_is_out_of_reach_is_asked_less_and_less_often(
     worker = Worker(place.queue, lambda _: None)
     answers: list[Exception | int] = [SourceError("away")] * 9 + [ValueError("a defect"), 0]
 
-    def take(work: object) -> int:
+    def take(work: object, stopped: object) -> int:
         answer = answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -113,3 +114,34 @@ def test_a_store_that_is_out_of_reach_is_asked_less_and_less_often(
     worker._run()
     assert naps == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60, 0.5]
     assert len(caplog.records) == 10
+
+
+def test_a_long_question_does_not_hold_up_the_others_and_each_is_given_once(place: Place) -> None:
+    long, done = threading.Event(), []
+
+    def work(body: Any) -> None:
+        if body["job"] == "long":
+            assert long.wait(20)
+        done.append(body["job"])
+
+    for name in ("long", *map(str, range(20))):
+        place.queue.send({"job": name})
+        place.now += 0.001
+    worker = Worker(place.queue, work, idle_s=0.01)
+    worker.start()
+    until = time.monotonic() + 20
+    while len(done) < 20 and time.monotonic() < until:
+        time.sleep(0.01)
+    assert sorted(done, key=int) == [str(n) for n in range(20)]
+    assert not worker.stop(0.1), "one goes on"
+    long.set()
+    assert worker.stop(20.0)
+    assert done[20:] == ["long"] and not place.store.query(WAITING)
+
+
+def test_who_is_stopped_begins_no_other_message(place: Place) -> None:
+    for n in range(3):
+        place.queue.send({"job": n})
+    seen: list[Any] = []
+    assert place.queue.take(seen.append, lambda: len(seen) >= 1) == 1
+    assert len(place.store.query(WAITING)) == 2

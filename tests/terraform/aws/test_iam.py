@@ -183,7 +183,8 @@ def test_the_timers_may_call_watch_and_nothing_else(applied: Values) -> None:
 FUNCTION = r"arn:aws:lambda:eu-central-1:123456789012:function:omnisentinel-(?:ask|watch|work)"
 FORMS = {
     "lambda:GetAlias": FUNCTION, "lambda:UpdateAlias": FUNCTION,
-    "lambda:GetProvisionedConcurrencyConfig": f"{FUNCTION}:live", "lambda:InvokeFunction": r"arn:aws:lambda:eu-central-1:123456789012:function:[\w-]+:live",
+    "lambda:GetProvisionedConcurrencyConfig": f"{FUNCTION}:live",
+    "lambda:InvokeFunction": r"arn:aws:lambda:eu-central-1:123456789012:function:[\w-]+:live",
     **dict.fromkeys(
         ("dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"),
         r"arn:aws:dynamodb:eu-central-1:123456789012:table/omnisentinel",

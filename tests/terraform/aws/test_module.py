@@ -159,7 +159,7 @@ def test_state_expires_by_the_attribute_that_the_code_writes(applied: Values) ->
 
 
 def test_jobs_stay_hidden_while_they_are_worked_on_and_come_back_one_by_one(applied: Values) -> None:
-    """A queue that shows them earlier is refused with its mapping; without the report a failed job is deleted as done."""
+    """A queue that shows them earlier is refused with its mapping; without the report a failed job counts as done."""
     queue = applied.resources("aws_sqs_queue")["aws_sqs_queue.jobs"]
     work = applied.resources("aws_lambda_function")['aws_lambda_function.this["work"]']
     assert queue["visibility_timeout_seconds"] >= 6 * work["timeout"]
