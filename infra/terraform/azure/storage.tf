@@ -4,7 +4,7 @@
 resource "azurerm_storage_account" "data" {
   #checkov:skip=CKV_AZURE_59:no network of the user's is assumed; who comes needs an identity with a role, and accounts have no keys
   #checkov:skip=CKV2_AZURE_33:no network of the user's is assumed; who comes needs an identity with a role, and accounts have no keys
-  #checkov:skip=CKV2_AZURE_1:Azure's own key encrypts at rest; tenants' answers are sealed with their own keys besides
+  #checkov:skip=CKV2_AZURE_1:Azure's own keys encrypt at rest; with a key of the user's, who loses or purges it loses the state
   #checkov:skip=CKV_AZURE_206:copies stay in the region: residency
   #checkov:skip=CKV_AZURE_33:classic storage logging is being retired; the application's audit has every question
   #checkov:skip=CKV_AZURE_43:the name is computed; a test holds it to the rule
