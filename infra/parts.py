@@ -40,7 +40,7 @@ PROJECT_IN = {"aws": "omnisentinel/"}
 MARGIN_S = 90
 """What a run of an alert may take besides its query: for delivering what it owes."""
 MOST_S = {"aws": 900, "gcp": 3_600, "azure": 600}
-"""The longest that a function may run."""
+"""The longest that a function may run: the service's own limit, on Azure ours, for Flex Consumption has none."""
 _SECRET = re.compile(r"secret:([A-Za-z0-9][A-Za-z0-9_.-]*)")
 _REFERRING = ("sources", "channels", "principals", "smtp")
 """Where a project's document refers to secrets and variables; what is written elsewhere is only text."""
@@ -102,7 +102,7 @@ def _described(found: Project, cloud: str, python: str) -> dict[str, Any]:
         slow = max(found.alerts.values(), key=lambda rule: rule.timeout_s)
         raise ConfigInvalid(
             f"{slow.place}: alert {slow.name!r} may take {slow.timeout_s:.0f} s and {MARGIN_S} s for its messages: a "
-            f"function on {cloud} runs for {MOST_S[cloud]} s at most.", alert=slow.name, key="timeout",
+            f"function on {cloud} is given {MOST_S[cloud]} s at most.", alert=slow.name, key="timeout",
         )  # fmt: skip
     texts = [text for part in _REFERRING for text in _texts(found.document.get(part))]
     return {

@@ -1,6 +1,7 @@
 locals {
   hosts = { for app, one in local.apps : app => "${one.name}.azurewebsites.net" }
-  # The host has one limit for all its functions. ask and watch keep their own, which are lower, by themselves.
+  # The host has one limit for all its functions. ask and watch keep their own, which are lower, by themselves. Flex Consumption
+  # has 30 minutes where nobody says otherwise, and no most; 10 minutes is ours, so that what hangs does not cost for long.
   timeout_s = max(local.manifest.watch_timeout_s, local.manifest.ask_timeout_s, var.work_timeout_s)
 
   # Each OMNI_ variable is a field of Settings.
@@ -128,7 +129,7 @@ resource "azapi_resource" "app" {
     }
     precondition {
       condition     = local.timeout_s <= 600
-      error_message = "An alert's timeout, with the time for its messages, is over the 10 minutes that a function has here."
+      error_message = "An alert's timeout, with the time for its messages, is over the 10 minutes that this module gives a function."
     }
   }
 
