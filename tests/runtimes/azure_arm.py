@@ -1,13 +1,14 @@
 """Azure's resource manager, as far as Logic Apps' workflows go: put, get, list in pages, delete.
 
 It refuses what the real one does: a token for another service, names and tags over their limits, a recurrence with
-fields that Logic Apps does not have.
+fields that Logic Apps does not have, a step after one that is not there.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -47,11 +48,12 @@ class Arm:
             return self._put(place, found[2], json.loads(body))
         if method == "DELETE":
             return Answer(200 if self.workflows.pop(place, None) else 204)
-        return Answer(200, self.workflows[place]) if place in self.workflows else refusal(404, "ResourceNotFound")
+        found_one = self.workflows.get(place)
+        return refusal(404, "ResourceNotFound") if found_one is None else Answer(200, answered(found_one))
 
     def _page(self, group: str, skip: int, host: str, path: str) -> Answer:
         all_ = [w for place, w in sorted(self.workflows.items()) if place.startswith(group + "/")]
-        page: dict[str, Any] = {"value": all_[skip : skip + PAGE]}
+        page: dict[str, Any] = {"value": [answered(one) for one in all_[skip : skip + PAGE]]}
         if skip + PAGE < len(all_):
             page["nextLink"] = f"https://{host}{path}?api-version=2019-05-01&$skiptoken={skip + PAGE}"
         return Answer(200, page)
@@ -62,7 +64,20 @@ class Arm:
             return refusal(400, wrong)
         new = place not in self.workflows
         self.workflows[place] = {**given, "id": place, "name": name, "type": "Microsoft.Logic/workflows"}
-        return Answer(201 if new else 200, self.workflows[place])
+        return Answer(201 if new else 200, answered(self.workflows[place]))
+
+
+def answered(workflow: Mapping[str, Any]) -> dict[str, Any]:
+    """What is answered of a workflow that was put so: with what Azure adds, and without what is empty in the definition
+    (it keeps that today; nobody promises it)."""
+    given = workflow["properties"].get("definition", {})
+    definition = {name: one for name, one in given.items() if one != {}}
+    definition["triggers"] = {
+        name: {**one, "evaluatedRecurrence": one["recurrence"]} for name, one in given.get("triggers", {}).items()
+    }
+    decided = {"provisioningState": "Succeeded", "createdTime": "2026-01-01T00:00:00Z", "version": "0858",
+               "accessEndpoint": "https://prod.westeurope.logic.azure.com/workflows/1"}  # fmt: skip
+    return {**workflow, "properties": {**workflow["properties"], **decided, "definition": definition}}
 
 
 def wrong_workflow(name: str, given: dict[str, Any]) -> str:
@@ -80,10 +95,19 @@ def wrong_workflow(name: str, given: dict[str, Any]) -> str:
     for trigger in definition["triggers"].values():
         if wrong_recurrence(trigger["recurrence"]):
             return "InvalidTemplate"
-    for action in definition["actions"].values():
-        if set(action.get("runAfter", {})) - set(definition["actions"]):
-            return "InvalidTemplate"
+    if not _follow(definition["actions"]):
+        return "InvalidTemplate"
     return ""
+
+
+def _follow(steps: Mapping[str, Any]) -> bool:
+    """Whether each step runs after its neighbours, in every scope."""
+    return all(
+        set(step.get("runAfter", {})) <= set(steps)
+        and _follow(step.get("actions", {}))
+        and _follow(step.get("else", {}).get("actions", {}))
+        for step in steps.values()
+    )
 
 
 def wrong_recurrence(recurrence: dict[str, Any]) -> bool:

@@ -91,7 +91,7 @@ def test_a_module_configures_no_provider_and_an_example_uses_the_module(cloud: s
 HOLDS_NOTHING = re.compile(
     r".*(_iam_member|_policy|_policy_document|_role|_role_policy|_role_assignment|_role_definition|_alias|_alarm"
     r"|_diagnostic_setting|_permission|_configuration|_controls|_access_block|_sink|_budget|_budget_resource_group)"
-    r"|(aws_lambda|aws_codedeploy|aws_scheduler|aws_sns|google_monitoring|azurerm_logic_app|azurerm_monitor|azapi)_.*"
+    r"|(aws_lambda|aws_codedeploy|aws_scheduler|aws_sns|google_monitoring|azurerm_monitor|azapi)_.*"
     r"|aws_s3_object|google_cloud_run_v2_service|google_cloud_scheduler_job|google_firestore_field"
     r"|google_kms_key_ring|google_logging_metric|google_project_service|google_pubsub_topic|google_service_account"
     r"|google_storage_bucket_object|azurerm_application_insights|azurerm_resource_group|azurerm_service_plan"

@@ -18,7 +18,7 @@ VARIABLES = {
     "azure": 'subscription_id = "11111111-2222-3333-4444-555555555555"\nregion = "westeurope"\n'
     'alarm_emails = ["ops@example.com"]\n',
 }
-TIMERS = {"aws": "aws_scheduler_schedule", "gcp": "google_cloud_scheduler_job", "azure": "azurerm_logic_app_workflow"}
+TIMERS = {"aws": "aws_scheduler_schedule", "gcp": "google_cloud_scheduler_job", "azure": "azapi_resource"}
 
 
 @pytest.fixture

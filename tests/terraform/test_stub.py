@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import pytest
 
 from tests.terraform.binary import need_genuine, terraform
 from tests.terraform.harness import TRIVIAL, Mistake, Module
-from tests.terraform.stub import bindings, mirror
+from tests.terraform.stub import azapi, bindings, mirror
 from tests.terraform.stub.pack import PACKS, available, load, path
 from tests.terraform.stub.script import Script
 from tests.terraform.stub.sources import Sources
+from tests.terraform.stub.wire import UNKNOWN
 
 CLOUDS = ("aws", "gcp", "azure")
 GOOD = {"name": "omni"}
@@ -262,3 +264,56 @@ def test_a_resource_is_read_out_of_its_bindings() -> None:
 )
 def test_types_are_read(kind: str, storage: str, expected: Any) -> None:
     assert bindings.simple(kind, storage) == expected
+
+
+# ── azapi ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def timer(*steps: str, version: str = "1.0.0.0", tags: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """A workflow as Terraform keeps it, whose steps run one after the other."""
+    actions = {one: {"runAfter": {before: ["Succeeded"]} if before else {}} for before, one in pairwise(("", *steps))}
+    recurrence = {"frequency": "Day", "interval": 1, "schedule": {"hours": [9]}}
+    definition = {"contentVersion": version, "parameters": {}, "actions": actions,
+                  "triggers": {"schedule": {"recurrence": recurrence}}}  # fmt: skip
+    return {
+        "type": "Microsoft.Logic/workflows@2019-05-01", "name": "a--b", "location": "westeurope", "tags": tags or {},
+        "identity": [{"type": "UserAssigned", "identity_ids": ["/i"]}], **azapi.DEFAULTS,
+        "ignore_missing_property": False,
+        "body": [b'"x"', {"properties": {"state": "Enabled", "definition": definition}}],
+    }  # fmt: skip
+
+
+def test_a_name_that_only_went_away_is_no_change_to_azapi() -> None:
+    """Its guide says so; who ends something has to change a value that stays (`ignore_no_op_changes`)."""
+    before = timer("canary", "key")
+    without = timer("canary", "key")
+    del without["body"][1]["properties"]["definition"]["actions"]["canary"]
+    without["body"][1]["properties"]["definition"]["actions"]["key"]["runAfter"] = {}
+    assert azapi.planned(without, before) == before
+    assert azapi.planned(timer("key", version="2"), before) == timer("key", version="2")
+    assert azapi.planned(timer("key", tags={"a": "b"}), before) == timer("key", tags={"a": "b"}), "all of it is sent"
+    assert azapi.planned(timer("canary", "key", "watch"), before) == timer("canary", "key", "watch"), "a new name is"
+    assert azapi.planned(timer("key"), None) == timer("key")
+    unsaid = {**timer("key"), "ignore_missing_property": UNKNOWN}
+    assert azapi.planned(unsaid, None)["ignore_missing_property"] is True
+
+
+def test_what_azure_adds_is_no_change_and_what_it_lost_is_one_where_that_is_asked_for() -> None:
+    assert azapi.read(timer("key")) == timer("key"), "an address, evaluatedRecurrence; parameters are left out"
+    named, there = {"a": {"b": 1, "empty": {}}, "c": [1, 2]}, {"a": {"x": 2}, "c": [1, 2], "d": 3}
+    assert azapi.seen(named, there) == {"a": {"empty": {}}, "c": [1, 2]}
+    assert azapi.seen(named, there, missing_is_there=True) == named
+    assert azapi.seen([{"name": "b", "v": 1}], [{"name": "a"}, {"name": "b", "v": 2, "w": 3}]) == [
+        {"name": "b", "v": 2}, {"name": "a"},
+    ]  # fmt: skip
+    assert azapi.seen([1], [1, 2]) == [1, 2]
+
+
+def test_azure_refuses_a_step_after_one_that_is_not_there() -> None:
+    wrong = timer("canary", "key")
+    assert azapi.refused(wrong) == ""
+    del wrong["body"][1]["properties"]["definition"]["actions"]["canary"]
+    assert azapi.refused(wrong) == "InvalidTemplate"
+    inner = timer("key")
+    inner["body"][1]["properties"]["definition"]["actions"]["key"]["actions"] = {"a": {"runAfter": {"key": []}}}
+    assert azapi.refused(inner) == "InvalidTemplate", "not one of its neighbours"

@@ -41,7 +41,7 @@ resource "azurerm_monitor_diagnostic_setting" "timers" {
   for_each = local.timers
 
   name                       = "runs"
-  target_resource_id         = azurerm_logic_app_workflow.timer[each.key].id
+  target_resource_id         = azapi_resource.timer[each.key].id
   log_analytics_workspace_id = azurerm_log_analytics_workspace.this.id
 
   enabled_log {

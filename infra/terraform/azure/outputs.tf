@@ -52,7 +52,7 @@ output "settings" {
 
 output "timers" {
   description = "Alert -> the Logic App that calls watch for it."
-  value       = { for name, one in azurerm_logic_app_workflow.timer : name => one.name }
+  value       = { for name, one in azapi_resource.timer : name => one.name }
 }
 
 output "vault" {

@@ -39,15 +39,44 @@ locals {
       runtimeConfiguration = { secureData = { properties = ["outputs"] } }
     }
   }
+
+  # timer -> first the canary, in some of the runs. Whatever becomes of it, the version that is known to work is asked next:
+  # it finds the slot done, or does it. So a canary that fails or is slow delays an alert, and loses none.
+  canary_steps = {
+    for name, timer in local.timers : name => {
+      type       = "If"
+      expression = { and = [{ less = ["@rand(0,100)", var.canary.percent] }] }
+      actions = {
+        canary_key = merge(local.read_key["canary"], { runAfter = {} })
+        canary_watch = {
+          type = "Http"
+          inputs = {
+            method      = "POST"
+            uri         = "https://${local.hosts["canary"]}/watch"
+            headers     = { Content-Type = "application/json", x-functions-key = "@{body('canary_key')?['value']}" }
+            body        = merge(timer.body, { scheduled_at = local.slot })
+            retryPolicy = { type = "none" }
+          }
+          limit                = { timeout = "PT${var.canary.timeout_s}S" }
+          runtimeConfiguration = { secureData = { properties = ["inputs"] } }
+          runAfter             = { canary_key = ["Succeeded"] }
+        }
+      }
+      else     = { actions = {} }
+      runAfter = {}
+    } if var.canary != null
+  }
 }
 
-resource "azurerm_logic_app_workflow" "timer" {
+# The whole workflow in one call, its identity with it: half of one is never live, and no step is taken away while another
+# still runs after it. Secrets are not in it: the run reads the key, and hides what it read.
+resource "azapi_resource" "timer" {
   for_each = local.timers
 
-  name                = each.value.workflow
-  resource_group_name = azurerm_resource_group.this.name
-  location            = azurerm_resource_group.this.location
-  enabled             = true
+  type      = "Microsoft.Logic/workflows@2019-05-01"
+  name      = each.value.workflow
+  parent_id = azurerm_resource_group.this.id
+  location  = azurerm_resource_group.this.location
 
   tags = merge(local.tags, {
     for i in range(ceil(length(each.value.given) / 256)) : "omnisentinel-given-${i}" => substr(each.value.given, i * 256, 256)
@@ -57,6 +86,43 @@ resource "azurerm_logic_app_workflow" "timer" {
     type         = "UserAssigned"
     identity_ids = [azurerm_user_assigned_identity.timers.id]
   }
+
+  body = {
+    properties = {
+      state = "Enabled"
+      definition = {
+        "$schema" = "https://schema.management.azure.com/providers/Microsoft.Logic/schemas/2016-06-01/workflowdefinition.json#"
+        # azapi compares the names that stand here. What Azure adds (evaluatedRecurrence, an address) is no change, and
+        # neither is a name that stood here and does not any more: of a canary that only went away Azure would never hear
+        # (ignore_no_op_changes, azapi's default). So a value that is always here says whether there is one.
+        contentVersion = var.canary == null ? "1.0.0.0" : "1.0.0.1"
+        parameters     = {}
+        triggers       = { schedule = { type = "Recurrence", recurrence = each.value.native.recurrence } }
+        outputs        = {}
+
+        actions = merge({ for step in ["canary"] : step => local.canary_steps[each.key] if var.canary != null }, {
+          key = merge(local.read_key["stable"], {
+            runAfter = { for step in ["canary"] : step => ["Succeeded", "Failed", "TimedOut", "Skipped"] if var.canary != null }
+          })
+          watch = {
+            type = "Http"
+            inputs = {
+              method      = "POST"
+              uri         = "https://${local.hosts["stable"]}/watch"
+              headers     = { Content-Type = "application/json", x-functions-key = "@{body('key')?['value']}" }
+              body        = merge(each.value.body, { scheduled_at = local.slot })
+              retryPolicy = local.retry
+            }
+            runtimeConfiguration = { secureData = { properties = ["inputs"] } }
+            runAfter             = { key = ["Succeeded"] }
+          }
+        })
+      }
+    }
+  }
+
+  ignore_missing_property = false # a step that somebody took away by hand comes back
+  response_export_values  = []
 
   lifecycle {
     precondition {
@@ -68,79 +134,7 @@ resource "azurerm_logic_app_workflow" "timer" {
       error_message = "The name and payload of the timer ${each.key} are too long for the tags of a Logic App."
     }
   }
-}
 
-resource "azurerm_logic_app_trigger_custom" "timer" {
-  for_each = local.timers
-
-  name         = "schedule"
-  logic_app_id = azurerm_logic_app_workflow.timer[each.key].id
-  body         = jsonencode({ type = "Recurrence", recurrence = each.value.native.recurrence })
-
-  # A timer that fires before what it calls is there would only raise an alarm.
-  depends_on = [azurerm_logic_app_action_custom.watch, azapi_resource_action.sync]
-}
-
-# First the canary, in some of the runs. Whatever becomes of it, the version that is known to work is asked next: it finds
-# the slot done, or does it. So a canary that fails or is slow delays an alert, and loses none.
-resource "azurerm_logic_app_action_custom" "canary" {
-  for_each = { for name, timer in local.timers : name => timer if var.canary != null }
-
-  name         = "canary"
-  logic_app_id = azurerm_logic_app_workflow.timer[each.key].id
-  body = jsonencode({
-    type       = "If"
-    expression = { and = [{ less = ["@rand(0,100)", var.canary.percent] }] }
-    actions = {
-      canary_key = merge(local.read_key["canary"], { runAfter = {} })
-      canary_watch = {
-        type = "Http"
-        inputs = {
-          method      = "POST"
-          uri         = "https://${local.hosts["canary"]}/watch"
-          headers     = { Content-Type = "application/json", x-functions-key = "@{body('canary_key')?['value']}" }
-          body        = merge(each.value.body, { scheduled_at = local.slot })
-          retryPolicy = { type = "none" }
-        }
-        limit                = { timeout = "PT${var.canary.timeout_s}S" }
-        runtimeConfiguration = { secureData = { properties = ["inputs"] } }
-        runAfter             = { canary_key = ["Succeeded"] }
-      }
-    }
-    else     = { actions = {} }
-    runAfter = {}
-  })
-
-  depends_on = [azapi_resource_action.sync] # it has no key before
-}
-
-resource "azurerm_logic_app_action_custom" "key" {
-  for_each = local.timers
-
-  name         = "key"
-  logic_app_id = azurerm_logic_app_workflow.timer[each.key].id
-  body = jsonencode(merge(local.read_key["stable"], {
-    runAfter = { for one in(var.canary == null ? [] : ["canary"]) : one => ["Succeeded", "Failed", "TimedOut", "Skipped"] }
-  }))
-
-  depends_on = [azurerm_logic_app_action_custom.canary]
-}
-
-resource "azurerm_logic_app_action_custom" "watch" {
-  for_each = local.timers
-
-  name         = "watch"
-  logic_app_id = azurerm_logic_app_workflow.timer[each.key].id
-  body = jsonencode({
-    type = "Http"
-    inputs = {
-      method      = "POST"
-      uri         = "https://${local.hosts["stable"]}/watch"
-      headers     = { Content-Type = "application/json", x-functions-key = "@{body('key')?['value']}" }
-      body        = merge(each.value.body, { scheduled_at = local.slot })
-      retryPolicy = local.retry
-    }
-    runtimeConfiguration = { secureData = { properties = ["inputs"] } }
-    runAfter             = { (azurerm_logic_app_action_custom.key[each.key].name) = ["Succeeded"] }
-  })
+  # A timer that fires before what it calls is there, and has made its key, would only raise an alarm.
+  depends_on = [azapi_resource_action.sync]
 }

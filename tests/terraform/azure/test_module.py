@@ -142,7 +142,7 @@ def test_the_platform_is_told_of_triggers_and_the_host_started_whenever_what_run
     assert (sync["method"], f"{sync['resource_id']}/{sync['action']}") == ("POST", f"{app_id}/host/default/sync")
     (this,) = state.document["values"]["root_module"]["child_modules"]
     after = {one["address"]: one.get("depends_on", []) for one in this["resources"]}
-    timer = after['module.this.azurerm_logic_app_trigger_custom.timer["low-stock"]']
+    timer = after['module.this.azapi_resource.timer["low-stock"]']
     assert "module.this.azapi_resource_action.sync" in timer, "a timer finds its key"
     document = json.loads(path.read_text())
     for part in ("code", "project"):
@@ -220,9 +220,8 @@ def test_two_deployments_in_one_subscription_do_not_meet(module: Callable[..., M
     def identifiers(name: str) -> set[str]:
         state = module("azure").plan({**good, "name": name}).resources()
         within_a_group = ("azurerm_storage_table", "azurerm_storage_container", "azurerm_storage_blob",
-                          "azurerm_key_vault_key", "azurerm_monitor_diagnostic", "azurerm_logic_app_a",
-                          "azurerm_logic_app_t", "azurerm_role_assignment", "azapi_update_resource",
-                          "azapi_resource.code")  # fmt: skip
+                          "azurerm_key_vault_key", "azurerm_monitor_diagnostic", "azurerm_role_assignment",
+                          "azapi_update_resource", "azapi_resource.code")  # fmt: skip
         return {f"{a.partition('.')[0]} {one['name']}" for a, one in state.items()
                 if one.get("name") and not a.startswith(within_a_group)}  # fmt: skip
 
@@ -239,13 +238,13 @@ def test_names_fit_azures_rules(module: Callable[..., Module], good: dict[str, A
     state = module("azure").plan({**good, "name": name}).resources()
     rules = {
         "azurerm_storage_account": r"[a-z0-9]{3,24}", "azurerm_key_vault": r"[a-zA-Z](-?[a-zA-Z0-9]){2,23}",
-        "azapi_resource": r"[a-z0-9][a-z0-9-]{0,58}[a-z0-9]",
-        "azurerm_logic_app_workflow": r"[A-Za-z0-9-]{1,43}", "azurerm_storage_queue": r"[a-z0-9](-?[a-z0-9]){2,62}",
+        "azapi_resource.app": r"[a-z0-9][a-z0-9-]{0,58}[a-z0-9]", "azapi_resource.code": r"[a-z0-9](-?[a-z0-9]){2,62}",
+        "azapi_resource.timer": r"[A-Za-z0-9-]{1,43}", "azurerm_storage_queue": r"[a-z0-9](-?[a-z0-9]){2,62}",
         "azurerm_log_analytics_workspace": r"[a-zA-Z0-9][a-zA-Z0-9-]{2,61}[a-zA-Z0-9]",
     }  # fmt: skip
     seen = set()
     for address, one in state.items():
-        kind = address.partition(".")[0]
+        kind = address.partition("[")[0] if address.startswith("azapi") else address.partition(".")[0]
         if kind in rules:
             seen.add(kind)
             assert re.fullmatch(rules[kind], one["name"]), (kind, one["name"])
@@ -266,7 +265,7 @@ def test_there_is_an_alarm_for_each_way_to_fail(applied: State) -> None:
 
 def test_timers_may_be_somebody_elses(module: Callable[..., Module], good: dict[str, Any]) -> None:
     state = module("azure").plan({**good, "manage_timers": False}).resources()
-    assert not any(a.startswith("azurerm_logic_app") for a in state)
+    assert not any(".timer[" in a or "Microsoft.Logic" in str(one.get("type")) for a, one in state.items())
     alarms = {a.split('"')[1] for a in state if a.startswith("azurerm_monitor_scheduled_query")}
     assert alarms == {"errors", "poison"}, "of timers whose runs nobody logs, nothing could be told"
     assert "azurerm_user_assigned_identity.timers" in state, "whoever makes them needs it"
@@ -276,7 +275,7 @@ def test_an_apply_that_was_interrupted_goes_on(module: Callable[..., Module], go
     ours = module("azure")
     ours.plan(good)  # writes the root module
     half = [
-        "-target=module.this.azurerm_logic_app_action_custom.key",
+        '-target=module.this.azapi_resource.timer["low-stock"]',
         "-target=module.this.azurerm_key_vault_key.tenants",
     ]
     ours._run("apply", "-input=false", "-auto-approve", *half)
@@ -319,6 +318,12 @@ AUTH: dict[str, Any] = {
     }},
 }  # fmt: skip
 
+WORKFLOW: dict[str, Any] = {
+    "state": str,
+    "definition": {"$schema": str, "contentVersion": str, "parameters": dict, "triggers": dict, "actions": dict,
+                   "outputs": dict},
+}  # fmt: skip
+
 
 def misfits(value: Any, shape: Any, at: str = "") -> list[str]:
     if isinstance(shape, dict):
@@ -336,6 +341,10 @@ def test_what_goes_to_azure_as_it_is_has_azures_shape(applied: State) -> None:
     assert body["kind"] == "functionapp,linux"
     assert misfits(body["properties"], SITE) == []
     assert misfits(auth(applied), AUTH) == []
+    timer = applied['azapi_resource.timer["low-stock"]']
+    assert timer["type"] == "Microsoft.Logic/workflows@2019-05-01"
+    assert set(timer["body"]) == {"properties"}
+    assert misfits(timer["body"]["properties"], WORKFLOW) == []
     for one in body["properties"]["siteConfig"]["appSettings"]:
         assert set(one) == {"name", "value"}
         assert all(isinstance(text, str) for text in one.values()), one

@@ -12,6 +12,7 @@ block and reference on its own; so a plug-in that serves the true schemas makes 
     planning    what a plan and an apply make of values
     rules       the checks that no schema can say
     data        data sources that are a pure function of their arguments
+    azapi       what azapi does with a body, and what Azure answers to it
     emulator    what is made for real in an emulator of AWS, where one is named
     provider    the answers to terraform's calls;  server  the plug-in's process
     mirror      lays out a provider mirror that terraform installs from

@@ -9,7 +9,7 @@ from typing import Any
 
 from tfplugin_proto import tfplugin5_5_pb2 as pb
 
-from tests.terraform.stub import data, rules
+from tests.terraform.stub import azapi, data, rules
 from tests.terraform.stub.emulator import Emulator
 from tests.terraform.stub.pack import Pack
 from tests.terraform.stub.planning import about, conform, fill, has_unknown, plan
@@ -64,7 +64,10 @@ class Provider:
         return pb.UpgradeResourceState.Response(upgraded_state=encode(upgraded))
 
     def ReadResource(self, asked: Any) -> Any:
-        return pb.ReadResource.Response(new_state=asked.current_state, private=asked.private)
+        state = asked.current_state
+        if asked.type_name == azapi.KIND:
+            state = encode(azapi.read(decode(state)))
+        return pb.ReadResource.Response(new_state=state, private=asked.private)
 
     def PlanResourceChange(self, asked: Any) -> Any:
         made = pb.PlanResourceChange.Response(planned_private=asked.prior_private, legacy_type_system=True)
@@ -74,6 +77,8 @@ class Provider:
             return made
         block = self._pack.block(RESOURCES, asked.type_name)
         planned = plan(block, config, proposed, prior)
+        if asked.type_name == azapi.KIND:
+            planned = azapi.planned(planned, prior)
         if "tags_all" in block["attributes"]:
             planned["tags_all"] = self._all_tags(planned.get("tags"))
         for name in self._pack.rules.get(asked.type_name, {}).get("force_new", ()):
@@ -100,6 +105,8 @@ class Provider:
             if emulator:
                 emulator.delete(kind, prior)
             return None
+        if kind == azapi.KIND and (code := azapi.refused(planned)):
+            raise ValueError(f"Azure refuses it: {code}")
         if emulator and prior is None:
             computed = emulator.create(kind, planned)
             planned = {

@@ -24,17 +24,17 @@ run "the_least" {
   }
 
   assert {
-    condition     = length(azurerm_logic_app_workflow.timer) == 2
+    condition     = length(azapi_resource.timer) == 2
     error_message = "One workflow a timer of the manifest."
   }
 
   assert {
-    condition     = jsondecode(azurerm_logic_app_trigger_custom.timer["low-stock"].body).recurrence.timeZone == "W. Europe Standard Time"
+    condition     = azapi_resource.timer["low-stock"].body.properties.definition.triggers.schedule.recurrence.timeZone == "W. Europe Standard Time"
     error_message = "The recurrence is the manifest's."
   }
 
   assert {
-    condition     = length(azurerm_application_insights.this) == 0 && length(azurerm_logic_app_action_custom.canary) == 0
+    condition     = length(azurerm_application_insights.this) == 0 && join(" ", keys(azapi_resource.timer["low-stock"].body.properties.definition.actions)) == "key watch"
     error_message = "Tracing and canary are off until asked for."
   }
 }
@@ -49,6 +49,11 @@ run "a_canary" {
   assert {
     condition     = length(azapi_resource.app) == 2 && length(azurerm_service_plan.this) == 2
     error_message = "A canary is an app of its own, on a plan of its own."
+  }
+
+  assert {
+    condition     = azapi_resource.timer["low-stock"].body.properties.definition.actions.canary.expression.and[0].less[1] == 20
+    error_message = "The timers ask the canary in some of their runs."
   }
 }
 
