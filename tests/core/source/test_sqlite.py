@@ -186,9 +186,18 @@ def test_no_stored_value_makes_a_comparison_fail(tmp_path: Path, encoding: str) 
     mine = Compare("team", "=", "a")
     for name, op, value in itertools.product(names, ("=", "!=", "<", "<=", ">", ">="), LITERALS):
         compare = Compare(name, op, value)  # type: ignore[arg-type]  # one of these
-        assert rows(source, "t", "id", narrow=(Compare("id", ">", -1), compare), where=mine) is not None
+        read(source, scan(source, "t", "id", narrow=(Compare("id", ">", -1), compare)), mine)
         policy = AnyOf((compare, Compare(name, "in", (value, 5)), Compare(name, "contains", str(value))))
-        assert rows(source, "t", "id", where=AllOf((Compare("team", "=", "c"), policy))) == []
+        assert read(source, scan(source, "t", "id"), AllOf((Compare("team", "=", "c"), policy))) == 0
+
+
+def read(source: SqliteSource, asked: Scan, where: Condition) -> int:
+    """How many rows the source gives, without an engine, which costs more than all the rest here."""
+    stream = source.open_filtered(asked, where, fetching())
+    try:
+        return sum(batch.num_rows for batch in stream)
+    finally:
+        stream.close()
 
 
 @pytest.mark.parametrize("encoding", ["UTF-8", "UTF-16le", "UTF-16be"])

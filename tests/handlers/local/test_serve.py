@@ -221,3 +221,57 @@ def wait_for(true: Any, seconds: float = 60.0) -> None:
     while not true():
         assert time.monotonic() < until, "it did not come to pass in time"
         time.sleep(0.05)
+
+
+LONG = "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 400000000) SELECT count(*) AS c FROM t"
+
+
+def until_running(folder: Path, job: str) -> None:
+    for _ in range(200):
+        if json.loads(good("job", job, "--as", "guest", "--json", cwd=folder).stdout)["state"] == "RUNNING":
+            return
+        time.sleep(0.05)
+    pytest.fail("nobody works on the job")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_asked_to_end_under_a_query_it_ends_well_and_gives_its_job_back(home: Path, number: signal.Signals) -> None:
+    """DuckDB ends a process that is taken down around it with SIGABRT; and a restart is no attempt of the job."""
+    with serving(home) as (url, process):
+        job = call(f"{url}/v1/query", body={"sql": LONG, "mode": "async"})[1]["job_id"]
+        until_running(home, job)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 0, said
+    assert "Traceback" not in said and "terminate called" not in said
+    told = json.loads(good("job", job, "--as", "guest", "--json", cwd=home).stdout)
+    assert (told["state"], told["attempts"]) == ("QUEUED", 0)
+
+
+def test_asked_to_end_under_a_question_over_http_it_ends_well(home: Path) -> None:
+    def ask(url: str) -> None:
+        with suppress(OSError, http.client.HTTPException):  # its answer does not come any more
+            call(f"{url}/v1/query", body={"sql": LONG})
+
+    with serving(home) as (url, process):
+        asking = threading.Thread(target=ask, args=(url,))
+        asking.start()
+        time.sleep(1.0)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=30)
+        asking.join()
+    assert process.returncode == 0 and "terminate called" not in said, said
+
+
+def test_a_worker_that_is_interrupted_gives_its_job_back(home: Path) -> None:
+    job = good("ask", "--async", LONG, "--as", "guest", cwd=home).stdout.strip()
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "handlers.local.cli", "work"]
+    process = subprocess.Popen(command, cwd=home, env=env, stderr=subprocess.PIPE, text=True)
+    until_running(home, job)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130 and "Traceback" not in said
+    assert "goes back to its queue" in said
+    told = json.loads(good("job", job, "--as", "guest", "--json", cwd=home).stdout)
+    assert (told["state"], told["attempts"]) == ("QUEUED", 0)

@@ -166,10 +166,16 @@ def test_an_interrupted_apply_keeps_what_it_did_and_goes_on_the_next_time(folder
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL])
 def test_whoever_ends_us_does_not_end_terraform_before_it_has_kept_its_state(folder: Path, number: int) -> None:
     """A closed terminal is told to it, and it stops well; of a kill it hears nothing and goes on to its end."""
-    text = SLOW.replace("sleep 8", "for i in 1 2 3 4 5 6 7 8; do echo line $i; sleep 0.5; done")
+    begun = folder / "begun"
+    slowly = f"touch '{begun}'; for i in 1 2 3 4 5 6 7 8; do echo line $i; sleep 0.5; done"
+    text = SLOW.replace("sleep 8", slowly)
     terraform = module(folder, text + 'resource "terraform_data" "last" { depends_on = [terraform_data.slow] }')
     terraform.plan(folder / "plan", {})
     child = applying(folder)
+    for _ in range(300):
+        if begun.exists():
+            break
+        time.sleep(0.1)
     child.send_signal(number)
     child.wait(60)
     lock = folder / ".terraform.tfstate.lock.info"
