@@ -87,6 +87,7 @@ _SCHEMAS: dict[str, Any] = {
             "owed": _COUNT,
             "dead": _COUNT,
             "given_up": {"type": "array", "items": _FREE},
+            "put_off": {"type": "array", "items": _FREE},
             "state": {"type": ["string", "null"]},
             "error": _ref("ErrorBody"),
         },

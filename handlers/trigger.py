@@ -90,11 +90,13 @@ def carry_out(app: Callable[[], App], told: Order) -> dict[str, Any]:
 
 def _with_dead_logged(report: dict[str, Any]) -> dict[str, Any]:
     """A message that was given up reaches nobody: in a cloud the log is where an alarm can be set on it."""
-    if report.get("given_up"):
-        from core.alert.dead import sentence
+    if report.get("given_up") or report.get("put_off"):
+        from core.alert.dead import put_off, sentence
 
-        for entry in report["given_up"]:
+        for entry in report.get("given_up", ()):
             _LOG.error("%s", sentence(entry))
+        for entry in report.get("put_off", ()):
+            _LOG.warning("%s", put_off(entry))
     return report
 
 

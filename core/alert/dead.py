@@ -54,8 +54,17 @@ def after(entries: Sequence[Entry], events: Iterable[Event]) -> list[Entry]:
     return [e for e in entries if _about(e) not in begun]
 
 
+def put_off(entry: Entry) -> str:
+    """One line for a log or a terminal, of a message that failed and is tried again."""
+    error = entry["error"]
+    return (
+        f"{entry['alert']}: the message {entry['kind']!r} to channel {entry['channel']!r} was not taken at attempt "
+        f"{entry['attempts']} and is owed: {error['code']}: {error['message']}"
+    )
+
+
 def sentence(entry: Entry) -> str:
-    """One line for a log or a terminal."""
+    """One line for a log or a terminal, of a message that was given up."""
     tries = "1 attempt" if entry["attempts"] == 1 else f"{entry['attempts']} attempts"
     error = entry["error"]
     return (

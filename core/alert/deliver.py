@@ -45,16 +45,20 @@ Given up at once: errors that are not retryable and not the caller's (a bad sett
 
 @dataclass(slots=True)
 class Delivered:
-    """What a drain did, and how many messages are still owed. ``dead``: those given up, oldest first."""
+    """What a drain did, and how many messages are still owed. ``dead``: those given up, ``failed``: those that failed
+    now and are still owed; both oldest first."""
 
     delivered: int = 0
+    failed: list[dead.Entry] = field(default_factory=list)
     dead: list[dead.Entry] = field(default_factory=list)
     owed: int = 0
 
     def facts(self) -> dict[str, Any]:
-        """As reports show it: ``given_up`` says of each dead message what became of it, where there are any."""
+        """As reports show it: ``given_up`` and ``put_off`` say of each such message what became of it, where there are
+        any."""
         shown: dict[str, Any] = {"delivered": self.delivered, "owed": self.owed, "dead": len(self.dead)}
-        return {**shown, "given_up": self.dead} if self.dead else shown
+        told = {"given_up": self.dead, "put_off": self.failed}
+        return {**shown, **{name: entries for name, entries in told.items() if entries}}
 
 
 @dataclass(slots=True)
@@ -187,6 +191,7 @@ class Delivery:
             done.dead += lost
         else:
             self._put_off(m, error, now, early=early)
+            done.failed.append(dead.entry(m, _brief(error), now))
         # A message that left its stream, or failed in it, may let the next one go: only then is there more to do.
         more = not last or any(o.stream == m.stream and o.progress and o is not m for o in claim.view.owed())
         claim.settle([m], record, lost=lost, hold=0.0 if more else None)

@@ -94,7 +94,7 @@ class Watcher:
             return self._judge(rule, at, claim, within)
 
     def drain(self, name: str, within: Round | None = None) -> dict[str, Any]:
-        """Deliver what alert ``name`` owes and is due: {"delivered", "owed", "dead", "given_up"?}.
+        """Deliver what alert ``name`` owes and is due: {"delivered", "owed", "dead", "given_up"?, "put_off"?}.
 
         Where a run holds the alert, that run does so.
         """

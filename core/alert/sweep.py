@@ -37,7 +37,7 @@ _THREADS = 8
 
 def sweep(watcher: Watcher, rules: Sequence[Rule], now: datetime) -> dict[str, Any]:
     """Return {"drained", "delivered", "owed", "dead", "missed": [names], "ran": [names], "errors": [{alert, code,
-    message}], "given_up"?: [entries of ``core.alert.dead``], "later"?}.
+    message}], "given_up"?, "put_off"?: [entries of ``core.alert.dead``], "later"?}.
 
     ``drained``: alerts with something due. ``later``: alerts for which there was no time, where there are any; the next
     sweep begins with them. One alert's error never keeps the others from their turn.
@@ -185,8 +185,9 @@ class _Sweep:
             out = self._out
             out["delivered"] += done["delivered"]
             out["dead"] += done["dead"]
-            if done["dead"]:
-                out["given_up"] = [*out.get("given_up", ()), *done["given_up"]]
+            for told in ("given_up", "put_off"):
+                if done.get(told):
+                    out[told] = [*out.get(told, ()), *done[told]]
 
     @contextmanager
     def _guarded(self, name: str) -> Iterator[None]:

@@ -7,7 +7,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
-from core.alert.dead import sentence
+from core.alert.dead import put_off, sentence
 from core.alert.slot import iso
 from core.errors import ConfigInvalid, Error
 from handlers.local.cli_common import duration, open_app, print_json, print_rows, say, wants_json
@@ -273,6 +273,8 @@ def _complain_of_dead(result: dict[str, Any]) -> None:
     """Said in text and JSON mode: nobody else is told."""
     for entry in result.get("given_up", []):
         _complain(f"error: {sentence(entry)}")
+    for entry in result.get("put_off", []):
+        _complain(f"warning: {put_off(entry)}")
 
 
 def _complain(text: str) -> None:

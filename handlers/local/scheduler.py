@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from core.alert import schedule
-from core.alert.dead import sentence
+from core.alert.dead import put_off, sentence
 from core.alert.deliver import log_defect
 from core.alert.missed import GRACE
 from core.errors import Error, StateConflict
@@ -156,6 +156,8 @@ class Scheduler:
                 done = self._app.watch(name, slot)
             for entry in done.get("given_up", ()):
                 _log.error("%s", sentence(entry))
+            for entry in done.get("put_off", ()):
+                _log.warning("%s", put_off(entry))
         except StateConflict:
             _log.info("%s: run elsewhere; the sweep sees to it", _said(name))
         except Error as error:

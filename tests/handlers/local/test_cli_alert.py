@@ -102,6 +102,7 @@ def test_what_is_owed_held_and_warned_of_is_shown(home: Path, hook: Hook) -> Non
     ran = good("alert", "run", "big-orders", cwd=home)
     assert "delivered 0, owed 1\n" in ran.stdout
     assert "warning: big-orders: " in ran.stderr
+    assert "the message 'firing' to channel 'hook' was not taken at attempt 1 and is owed: SOURCE_ERROR: " in ran.stderr
     good("alert", "silence", "big-orders", "--for", "2h", "--because", "moving", cwd=home)
     shown = good("alert", "show", "big-orders", cwd=home).stdout
     assert "warning:     " in shown
