@@ -243,14 +243,21 @@ class App:
     # ── watch ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def watch(
-        self, name: str, slot: datetime | None = None, *, dry_run: bool = False, wait_s: float = 0.0
+        self,
+        name: str,
+        slot: datetime | None = None,
+        *,
+        dry_run: bool = False,
+        wait_s: float = 0.0,
+        time_left_s: float | None = None,
     ) -> dict[str, Any]:
-        """Judge one alert at ``slot`` (None: now) and deliver what it owes. Raises NotFound, StateConflict."""
-        return self.watcher.run(self._rule(name), slot, dry_run=dry_run, wait_s=wait_s)
+        """Judge one alert at ``slot`` (None: now) and deliver what it owes, within ``time_left_s`` where a function has
+        no more. Raises NotFound, StateConflict."""
+        return self.watcher.run(self._rule(name), slot, dry_run=dry_run, wait_s=wait_s, time_left_s=time_left_s)
 
-    def sweep(self) -> dict[str, Any]:
+    def sweep(self, time_left_s: float | None = None) -> dict[str, Any]:
         """Drain every outbox, free dead leases, run missed slots, send forgotten jobs again."""
-        report = self.watcher.sweep(self.project.alerts.values())
+        report = self.watcher.sweep(self.project.alerts.values(), time_left_s=time_left_s)
         if self.platform.queue is not None and self.platform.objects is not None:
             try:
                 report["jobs_resent"] = self.jobs.resend()

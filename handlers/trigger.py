@@ -72,16 +72,17 @@ def order(event: object, *, fallback: str | None = None) -> Order:
     return Order(given["alert"], instant(fallback, "schedule time") if fallback else None)
 
 
-def carry_out(app: Callable[[], App], told: Order) -> dict[str, Any]:
-    """Run or sweep; returns the JSON-ready report: ``{"alert", "slot", "skipped"}`` where another run holds it.
+def carry_out(app: Callable[[], App], told: Order, time_left_s: float | None = None) -> dict[str, Any]:
+    """Run or sweep, in the ``time_left_s`` that the platform leaves this call; returns the JSON-ready report:
+    ``{"alert", "slot", "skipped"}`` where another run holds it.
 
     Raises what keeps the run from being done. A sweep goes through all alerts first, then raises SourceError for those
     that failed.
     """
     if told.alert is None:
-        return _swept(_with_dead_logged(app().sweep()))
+        return _swept(_with_dead_logged(app().sweep(time_left_s)))
     try:
-        return _with_dead_logged(app().watch(told.alert, told.slot))
+        return _with_dead_logged(app().watch(told.alert, told.slot, time_left_s=time_left_s))
     except StateConflict as held:
         _LOG.info("alert %s is held by another run", told.alert)
         slot = told.slot.strftime("%Y-%m-%dT%H:%M:%SZ") if told.slot else None
@@ -101,7 +102,12 @@ def _with_dead_logged(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def respond(
-    app: Callable[[], App], request: HttpRequest, *, fallback: str | None = None, key: str | None = None
+    app: Callable[[], App],
+    request: HttpRequest,
+    *,
+    fallback: str | None = None,
+    key: str | None = None,
+    time_left_s: float | None = None,
 ) -> HttpResponse:
     """The HTTP form, for clouds whose scheduler calls a URL. ``key``: an API key to check besides the platform's check.
 
@@ -119,7 +125,7 @@ def respond(
         ready = built(app, rid)
         if key is not None:
             ready.authenticate(key)
-        response = answer(carry_out(lambda: ready, told))
+        response = answer(carry_out(lambda: ready, told, time_left_s))
     except Exception as error:  # noqa: BLE001 (as above)
         response = failure(_failed(error), rid)
     return stamped(response, request, rid)

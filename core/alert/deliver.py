@@ -86,6 +86,10 @@ class Delivery:
         self._run_s = run_s
         self._hung: dict[str, float] = {}
 
+    def round(self, seconds: float) -> Round:
+        """Of a run by itself that has so much time: the last message that it begins may end within it."""
+        return Round(Deadline(max(0.0, seconds - self._send_s)).left, self._lately_hung())
+
     def is_due(self, view: View, within: Round | None = None) -> bool:
         """Whether a drain would do anything now."""
         return self.urgency(view, within) is not None

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -26,6 +27,8 @@ from core.ports import ABSENT, Owner, Put, Store
 
 _POLL_S = 0.1
 _FIRST_YEAR = 1971
+_AFTER_QUERY_S = 30.0
+"""Of the time that a function has, what the query may not take: the run is written down, and a message sent."""
 _LONGEST_SILENCE_S = 10 * 366 * 86_400.0
 _log = logging.getLogger("omni.alert")
 
@@ -71,18 +74,22 @@ class Watcher:
         dry_run: bool = False,
         wait_s: float = 0.0,
         within: Round | None = None,
+        time_left_s: float | None = None,
     ) -> dict[str, Any]:
         """Judge ``rule`` at ``slot`` (None: now) and tell what is new; return the run as ``alert run --json`` shows it.
 
         A slot that is done, or older than one that is, is not judged again: the result has ``skipped`` and the
         outcome on record, and what is owed is delivered. ``dry_run``: nothing is written or sent; ``would_send``
         holds the events that would be. ``wait_s``: how long to wait for a run that overlaps. ``within``: the sweep that
-        this run is part of.
+        this run is part of. ``time_left_s``: the process may be ended after it, None where it may not.
         Raises StateConflict when another run holds the alert, ConfigInvalid for a slot in the future, and the store's
         errors. An error of the query is no exception but the outcome ERROR; one of our own state (``Error.ours``) is
         raised, with nothing judged.
         """
         at = self._slot(slot)
+        if time_left_s is not None:
+            rule = replace(rule, timeout_s=min(rule.timeout_s, max(1.0, time_left_s - _AFTER_QUERY_S)))
+            within = within or self.delivery.round(time_left_s)
         view = self.outbox.read(rule.name)
         if dry_run:
             return self._rehearse(rule, at, view)
@@ -164,11 +171,14 @@ class Watcher:
         self.outbox.register(notes)
         return known if not notes else self.outbox.known()
 
-    def sweep(self, rules: Iterable[Rule], now: datetime | None = None) -> dict[str, Any]:
-        """See ``core.alert.sweep.sweep``."""
+    def sweep(
+        self, rules: Iterable[Rule], now: datetime | None = None, time_left_s: float | None = None
+    ) -> dict[str, Any]:
+        """See ``core.alert.sweep.sweep``. ``time_left_s``: as for ``run``."""
         from core.alert.sweep import sweep
 
-        return sweep(self, list(rules), now or self.clock())
+        seconds = self.sweep_s if time_left_s is None else min(self.sweep_s, max(1.0, time_left_s - _AFTER_QUERY_S))
+        return sweep(self, list(rules), now or self.clock(), seconds)
 
     # ── one run ──────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -35,14 +35,14 @@ CATCH_UP = timedelta(days=1)
 _THREADS = 8
 
 
-def sweep(watcher: Watcher, rules: Sequence[Rule], now: datetime) -> dict[str, Any]:
-    """Return {"drained", "delivered", "owed", "dead", "missed": [names], "ran": [names], "errors": [{alert, code,
-    message}], "given_up"?, "put_off"?: [entries of ``core.alert.dead``], "later"?}.
+def sweep(watcher: Watcher, rules: Sequence[Rule], now: datetime, seconds: float) -> dict[str, Any]:
+    """Begin things for ``seconds``. Return {"drained", "delivered", "owed", "dead", "missed": [names], "ran": [names],
+    "errors": [{alert, code, message}], "given_up"?, "put_off"?: [entries of ``core.alert.dead``], "later"?}.
 
     ``drained``: alerts with something due. ``later``: alerts for which there was no time, where there are any; the next
     sweep begins with them. One alert's error never keeps the others from their turn.
     """
-    return _Sweep(watcher, rules, now).done()
+    return _Sweep(watcher, rules, now, seconds).done()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +56,12 @@ class _Turn:
 
 
 class _Sweep:
-    def __init__(self, watcher: Watcher, rules: Sequence[Rule], now: datetime) -> None:
+    def __init__(self, watcher: Watcher, rules: Sequence[Rule], now: datetime, seconds: float) -> None:
+        self._seconds = seconds
         self._watcher = watcher
         self._rules = rules
         self._now = now
-        self._within = Round(Deadline(watcher.sweep_s, watcher.monotonic).left)
+        self._within = Round(Deadline(seconds, watcher.monotonic).left)
         self._lock = Lock()
         self._out: dict[str, Any] = {
             "drained": 0, "delivered": 0, "owed": 0, "dead": 0, "missed": [], "ran": [], "errors": []
@@ -137,7 +138,7 @@ class _Sweep:
         left = self._within.left()
         if turn.due is None or turn.rule is None:
             return left > 0
-        return left > min(turn.rule.timeout_s, self._watcher.sweep_s / 2)
+        return left > min(turn.rule.timeout_s, self._seconds / 2)
 
     def _do(self, turn: _Turn) -> None:
         watcher, view, name = self._watcher, turn.view, turn.view.name

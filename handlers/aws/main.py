@@ -64,7 +64,7 @@ def watch(event: Any, context: Any) -> dict[str, Any]:
         try:
             told = order(event)
             try:
-                report = carry_out(_warm.app, told)
+                report = carry_out(_warm.app, told, _time_left(context))
             except NotFound as unknown:
                 return _not_here(told, unknown)
             if told.alert is None:

@@ -50,7 +50,8 @@ def ask(request: func.HttpRequest) -> func.HttpResponse:
 def watch(request: func.HttpRequest) -> func.HttpResponse:
     """``{"alert", "scheduled_at"?}`` or ``{"sweep": true}``."""
     asked = _request(request)
-    return _reply(trigger.respond(_warm.app, asked, key=trigger.own_key(asked.header("authorization"))))
+    key = trigger.own_key(asked.header("authorization"))
+    return _reply(trigger.respond(_warm.app, asked, key=key, time_left_s=timeout_s() - MARGIN_S))
 
 
 def work(message: func.QueueMessage) -> None:

@@ -58,7 +58,7 @@ def watch(request: Request) -> _Reply:
         told = _request(request)
         return _reply(trigger.respond(
             _warm.app, told, fallback=request.headers.get("X-CloudScheduler-ScheduleTime"),
-            key=trigger.own_key(told.headers.get("authorization")),
+            key=trigger.own_key(told.headers.get("authorization")), time_left_s=_time_left(),
         ))  # fmt: skip
 
 

@@ -23,6 +23,7 @@ class FakeApp:
         self.fail = fail
         self.asked: list[Any] = []
         self.result: bytes | None = None
+        self.time_left_s: float | None = None
 
     def _told(self, *what: Any) -> None:
         self.asked.append(what)
@@ -69,11 +70,21 @@ class FakeApp:
         self._told("describe", principal.name, name)
         return {"table": name}
 
-    def watch(self, name: str, slot: datetime | None, *, dry_run: bool = False, wait_s: float = 0.0) -> dict[str, Any]:
+    def watch(
+        self,
+        name: str,
+        slot: datetime | None,
+        *,
+        dry_run: bool = False,
+        wait_s: float = 0.0,
+        time_left_s: float | None = None,
+    ) -> dict[str, Any]:
+        self.time_left_s = time_left_s
         self._told("watch", name, slot, dry_run)
         return {"alert": name, "slot": None, "outcome": "OK"}
 
-    def sweep(self) -> dict[str, Any]:
+    def sweep(self, time_left_s: float | None = None) -> dict[str, Any]:
+        self.time_left_s = time_left_s
         self._told("sweep")
         return {"drained": 0, "delivered": 0, "owed": 0, "missed": [], "ran": [], "errors": []}
 

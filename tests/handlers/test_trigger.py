@@ -87,7 +87,7 @@ def over_http(app: FakeApp, body: Any, *, method: str = "POST", **more: Any) -> 
 def test_a_sweep_that_failed_for_an_alert_is_no_success() -> None:
     app = FakeApp()
     failed = {"alert": "revenue", "code": "SOURCE_TIMEOUT", "message": "Late."}
-    app.sweep = lambda: {"drained": 2, "delivered": 1, "owed": 1, "missed": [], "ran": [], "errors": [failed]}
+    app.sweep = lambda time_left_s=None: {"drained": 2, "delivered": 1, "owed": 1, "missed": [], "ran": [], "errors": [failed]}
     with pytest.raises(SourceError, match="failed for 1 alert: revenue: SOURCE_TIMEOUT: Late") as caught:
         carry_out(lambda: app, Order(None))
     assert (caught.value.details["delivered"], caught.value.details["errors"]) == (1, [failed])
@@ -98,7 +98,7 @@ def test_a_message_that_was_given_up_is_in_the_log(caplog: pytest.LogCaptureFixt
     error = {"code": "SOURCE_ERROR", "message": "Channel 'hook' answered HTTP 410."}
     dead = {"alert": "revenue", "channel": "hook", "kind": "firing", "attempts": 3, "error": error}
     app = FakeApp()
-    app.sweep = lambda: {"errors": [], "dead": 1, "given_up": [dead]}
+    app.sweep = lambda time_left_s=None: {"errors": [], "dead": 1, "given_up": [dead]}
     app.watch = lambda *_, **__: {"dead": 1, "given_up": [dead]}
     for told in (Order(None), Order("revenue", NINE)):
         caplog.clear()
@@ -145,3 +145,13 @@ def test_a_platforms_own_token_is_not_taken_for_a_key() -> None:
     assert own_key("Bearer my-key") == "my-key"
     assert own_key(None) is None
     assert own_key("Basic eA==") is None
+
+
+@pytest.mark.parametrize("told", [{"alert": "x"}, {"sweep": True}])
+def test_what_the_platform_leaves_bounds_the_run(told: dict[str, Any]) -> None:
+    app = FakeApp()
+    carry_out(lambda: app, order(told), 42.0)
+    assert app.time_left_s == 42.0
+    request = HttpRequest("POST", "/", {}, {}, json.dumps(told).encode())
+    assert respond(lambda: app, request, time_left_s=41.0).status == 200
+    assert app.time_left_s == 41.0

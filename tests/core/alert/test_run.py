@@ -249,3 +249,36 @@ def test_a_dry_run_starts_from_the_state() -> None:
     world.says = OK
     assert world.watcher.run(rule(), START, dry_run=True)["events"][0]["kind"] == "recovered"
     assert world.store.items == kept
+
+
+# ── the time that a function has ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_query_ends_while_there_is_time_to_write_it_down() -> None:
+    world = World()
+    world.watcher.run(rule(timeout_s=60.0), START, time_left_s=150.0)
+    world.watcher.run(rule(timeout_s=60.0), START + timedelta(seconds=1), time_left_s=50.0)
+    assert [ask.timeout_s for ask in world.asked] == [60.0, 20.0]
+
+
+def test_a_message_that_could_not_end_in_time_is_left_to_the_sweep() -> None:
+    world = World()
+    world.says = ALERT
+    shown = world.watcher.run(rule(), START, time_left_s=15.0)
+    assert (shown["outcome"], shown["delivered"], shown["owed"]) == ("ALERT", 0, 1)
+    assert world.watcher.sweep([], time_left_s=120.0)["delivered"] == 1
+
+
+def test_a_sweep_begins_nothing_that_its_function_would_not_see_the_end_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    from core.alert import sweep
+
+    begun: list[float] = []
+    monkeypatch.setattr(sweep, "_Sweep", lambda _w, _r, _n, seconds: begun.append(seconds) or _Nothing())
+    for left in (None, 300.0, 100.0):
+        World().watcher.sweep([], time_left_s=left)
+    assert begun == [90.0, 90.0, 70.0]
+
+
+class _Nothing:
+    def done(self) -> dict[str, Any]:
+        return {}
