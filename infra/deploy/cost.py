@@ -96,7 +96,7 @@ def monthly(cloud: str, *, alerts: int, runs: int, sweeps: int, secrets: int) ->
             Line("Secret Manager", secrets, "secret version", 0.06),
             Line("Secret Manager, reads", runs * secrets / 1e4, "10,000, each secret at most once a run", 0.03),
             Line("Cloud KMS", 1, "key version", 0.06),
-            Line("Cloud Logging", logs_gb, "GiB", 0.50),
+            Line("Cloud Logging", 2 * logs_gb, "GiB", 0.50),  # in the region's bucket, and in Google's own _Default
             Line("Artifact Registry", 1.5, "GB, three images", 0.10),
         )
     else:
