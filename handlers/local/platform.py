@@ -60,10 +60,11 @@ def _store(settings: Settings, secrets: LocalSecrets, state: Path) -> tuple[Loca
         from handlers.local.store_postgres import PostgresStore
 
         return PostgresStore(lambda: given), "PostgreSQL at OMNI_STORE_TABLE"
-    if ":" in given or "/" in given:
+    if given != Settings().store_table:
         raise ConfigInvalid(
             "OMNI_STORE_TABLE is no state for this machine: write postgresql://USER@HOST/DB, secret:NAME, or leave it "
-            "unset for a file.", key="OMNI_STORE_TABLE",
+            "unset for a file. A cloud's settings are for `omni schedule` alone: set them in a subshell.",
+            key="OMNI_STORE_TABLE",
         )  # fmt: skip
     return LocalStore(state / "state.db"), str(state / "state.db")
 

@@ -87,7 +87,14 @@ def over_http(app: FakeApp, body: Any, *, method: str = "POST", **more: Any) -> 
 def test_a_sweep_that_failed_for_an_alert_is_no_success() -> None:
     app = FakeApp()
     failed = {"alert": "revenue", "code": "SOURCE_TIMEOUT", "message": "Late."}
-    app.sweep = lambda time_left_s=None: {"drained": 2, "delivered": 1, "owed": 1, "missed": [], "ran": [], "errors": [failed]}
+    app.sweep = lambda time_left_s=None: {
+        "drained": 2,
+        "delivered": 1,
+        "owed": 1,
+        "missed": [],
+        "ran": [],
+        "errors": [failed],
+    }
     with pytest.raises(SourceError, match="failed for 1 alert: revenue: SOURCE_TIMEOUT: Late") as caught:
         carry_out(lambda: app, Order(None))
     assert (caught.value.details["delivered"], caught.value.details["errors"]) == (1, [failed])

@@ -175,3 +175,16 @@ def test_importing_is_cheap(module: str) -> None:
     code = f"import sys, {module}; print(*[m for m in {HEAVY!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_a_store_that_is_none_of_this_machine_is_refused(tmp_path: Path) -> None:
+    """A word that is taken for nothing would have two machines keep two states."""
+    for wrong in (
+        "secretstate_url",
+        "acme",
+        "projects/p/databases/d/documents/state",
+        "https://a.table.core.windows.net/t",
+    ):
+        with pytest.raises(ConfigInvalid, match="is no state for this machine"):
+            platform(Settings(store_table=wrong), {}, tmp_path)
+    assert platform(Settings(), {}, tmp_path).facts["state"].endswith("state.db")
