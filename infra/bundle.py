@@ -30,6 +30,7 @@ from core import project
 from core.errors import ConfigInvalid, Error
 from core.project import Project
 from core.source.spec import COMPILED, compiled
+from infra.bundled import whole
 from infra.contents import CLOUDS, code_files, project_files
 from infra.layer import BUILD, PACKAGES, ROOT, RUNTIME_BRINGS, compile_all, layer, pack
 from infra.snapshot import is_database, snapshot
@@ -124,12 +125,16 @@ def stage_code(cloud: str, own: Path, python: str) -> None:
 
 
 def stage_project(own: Path, project_root: Path, taken: Sequence[str]) -> Project:
-    """The project's files in ``own/project``, and beside it what validating made of them. Raises ConfigInvalid."""
+    """The project's files in ``own/project``, and beside it what validating made of them.
+
+    Raises ConfigInvalid, also where a source's data is not in it.
+    """
     for path in taken:
         copy = snapshot if is_database(project_root / path) else _copy
         copy(project_root / path, own / "project" / path)
     _compile_connectors(own / "project" / "connectors")
     found = project.load(own / "project", {})
+    whole(project_root, found.document["sources"], taken)
     validated = {"digest": found.digest, "document": found.document}
     (own / "project.json").write_text(json.dumps(validated, sort_keys=True, separators=(",", ":")))
     return found

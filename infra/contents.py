@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,10 @@ from infra.snapshot import SIDE_FILES, is_database
 CLOUDS = ("aws", "gcp", "azure")
 _DECLARED = ("omni.yaml", "policies/**/*.yaml", "policies/**/*.yml", "alerts/**/*.yaml", "alerts/**/*.yml",
              "connectors/*/connector.yaml")  # fmt: skip
-_NEVER = re.compile(r"(^|/)(\.[^/]*|__pycache__|.*\.pem|.*\.key|.*-(wal|shm|journal))(/|$)")
+_TERRAFORM = r"^deploy/|\.tf(state|plan|vars)\b"
+_NEVER = re.compile(rf"{_TERRAFORM}|(^|/)(\.[^/]*|__pycache__|.*\.pem|.*\.key|.*-(wal|shm|journal))(/|$)")
+_UNSAID = re.compile(rf"{_TERRAFORM}|(^|/)\.(omni|git|venv|terraform)/")
+"""Never taken as well, and nobody asks why: not called left out."""
 _REST = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:///?(?!/)(?P<path>.*)")
 
 
@@ -39,20 +42,22 @@ def code_files(repository: Path, cloud: str) -> Iterator[str]:
 def project_files(root: Path) -> ProjectFiles:
     """The declared YAML and the data files that its sources name below the folder.
 
-    Hidden files (``.omni/``, ``.env``), keys and SQLite's side files are never taken, whatever names them. Neither
-    ``.omni/`` nor the side files of a database that is taken count as left out: its snapshot has what they hold.
+    Hidden files (``.omni/``, ``.env``), keys, ``deploy/`` with Terraform's state and SQLite's side files are never
+    taken, whatever names them. The side files of a database that is taken do not count as left out: its snapshot has
+    what they hold.
     Raises ConfigInvalid where there is no omni.yaml.
     """
     if not (root / "omni.yaml").is_file():
         raise ConfigInvalid(f"{root} is not a project: it has no omni.yaml.", file=str(root / "omni.yaml"))
     taken = {_relative(path, root) for pattern in _DECLARED for path in root.glob(pattern) if path.is_file()}
-    documents = [_yaml(root / name) for name in sorted(taken) if name == "omni.yaml" or name.startswith("alerts/")]
-    for text in {text for document in documents for text in _source_texts(document)}:
-        taken |= set(_data(root, text))
+    documents = {n: _yaml(root / n) for n in sorted(taken) if n == "omni.yaml" or n.startswith("alerts/")}
+    for file, document in documents.items():
+        for text in _source_texts(document):
+            taken |= set(named(root, text) or named(root, text, Path(file).parent))
     taken = {path for path in taken if not _NEVER.search(path)}
     inside = {path + ending for path in taken if is_database(root / path) for ending in SIDE_FILES}
-    left = {p for p in _below(root, ".") if p not in taken and p not in inside and not p.startswith(".omni/")}
-    return ProjectFiles(tuple(sorted(taken)), tuple(sorted(left)), _connectors(documents))
+    left = {p for p in _below(root, ".") if p not in taken and p not in inside and not _UNSAID.search(p)}
+    return ProjectFiles(tuple(sorted(taken)), tuple(sorted(left)), _connectors(documents.values()))
 
 
 def _below(root: Path, folder: str) -> Iterator[str]:
@@ -92,23 +97,26 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(inner)
 
 
-def _data(root: Path, text: str) -> Iterator[str]:
-    """Files below ``root`` that a source's text names: a path, a folder, a glob, or a URL of a database file."""
+def named(root: Path, text: str, beside: Path = Path()) -> list[str]:
+    """Files below ``root`` that a source's text names: a path, a folder, a glob, or a URL of a database file.
+
+    ``beside``: the folder below ``root`` that the text is relative to. Some of what is named may never be taken.
+    """
     found = _REST.fullmatch(text)
     name = (found["path"] if found else text).partition("?")[0].strip()
     if not name or name in (".", "./") or name.startswith(("/", "~", "secret:", "${")) or ".." in Path(name).parts:
-        return
+        return []
     try:
-        matches = sorted(root.glob(name.removeprefix("./")))
+        matches = sorted((root / beside).glob(name.removeprefix("./")))
     except (ValueError, NotImplementedError):
-        return
-    for match in matches:
-        if match.resolve() == root.resolve() or not match.resolve().is_relative_to(root.resolve()):
-            continue
-        yield from ([_relative(match, root)] if match.is_file() else _below(root, _relative(match, root)))
+        return []
+    inside = [m for m in matches if m.resolve() != root.resolve() and m.resolve().is_relative_to(root.resolve())]
+    return [
+        path for m in inside for path in ([_relative(m, root)] if m.is_file() else _below(root, _relative(m, root)))
+    ]
 
 
-def _connectors(documents: list[Any]) -> frozenset[str]:
+def _connectors(documents: Iterable[Any]) -> frozenset[str]:
     found: set[str] = set()
     for document in documents:
         sources = document.get("sources") if isinstance(document, Mapping) else None

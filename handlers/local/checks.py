@@ -17,6 +17,7 @@ from core.errors import ConfigInvalid, Error
 from core.model import Rule
 from core.project import Project
 from core.settings import Settings
+from core.source.sqlite import locate
 
 Finding = dict[str, Any]
 _SECRET = re.compile(r"secret:(\S+)")
@@ -51,6 +52,8 @@ def _offline(app: Any, loaded: Project) -> Iterator[Finding]:
             app.catalog.source(name)
         except Error as error:
             yield _finding(error)
+        else:
+            yield from _absent(name, loaded)
     for name in loaded.channel_names():
         try:
             channel = loaded.channel(name)
@@ -65,6 +68,16 @@ def _offline(app: Any, loaded: Project) -> Iterator[Finding]:
             yield _at(rule, error)
         if not rule.channels:
             yield _note(f"{rule.place}: alert {rule.name!r} tells nobody: `notify` is empty")
+
+
+def _absent(name: str, loaded: Project) -> Iterator[Finding]:
+    """A database may be made later, by whoever fills it: worth a note, no error."""
+    source = loaded.source(name)
+    url = str(source.options.get("url"))
+    if source.connector == "sqlite" and url.startswith("sqlite:"):
+        path = locate(url, loaded.root, source.place)
+        if not path.is_file():
+            yield _note(f"{source.place}: source {name!r}: there is no SQLite database at {path}")
 
 
 def _parse(rule: Rule) -> None:
