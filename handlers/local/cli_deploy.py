@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import ConfigInvalid, Error, SourceError
-from handlers.local.cli_common import load_project, open_app, print_json, print_rows, say, wants_json
+from core.project import FILE
+from handlers.local.cli_common import load_project, open_app, print_json, project_root, say, wants_json
+from handlers.local.cli_deploy_status import say_outputs, status
 
 if TYPE_CHECKING:
     from infra.deploy.steps import Deployment
@@ -22,7 +24,7 @@ def deploy(options: argparse.Namespace) -> int:
         if options.cloud is None:
             raise ConfigInvalid(f"Say which cloud: omni deploy {options.what} aws|gcp|azure.", key="cloud")
         there = _deployment(options, options.cloud)
-        return _status(there, options) if options.what == "status" else _rollback(there, options)
+        return status(there, options) if options.what == "status" else _rollback(there, options)
     if options.cloud is not None:
         raise ConfigInvalid(f"omni deploy {options.what} takes no second cloud.", key="cloud")
     if options.plan and options.apply:
@@ -33,7 +35,11 @@ def deploy(options: argparse.Namespace) -> int:
 def _deployment(options: argparse.Namespace, cloud: str) -> Deployment:
     from infra.deploy.steps import Deployment
 
-    root = load_project(options).root.resolve()
+    root = project_root(options)
+    if (
+        options.what not in ("status", "rollback") or not (root / FILE).is_file()
+    ):  # those two need no project that loads
+        root = load_project(options).root.resolve()
     return Deployment(cloud, root, Path(options.out) if options.out else root / "dist")
 
 
@@ -86,15 +92,8 @@ def _planned(there: Deployment, manifest: Path, options: argparse.Namespace, bac
         })  # fmt: skip
     else:
         say("")
-        _say_outputs(outputs)
+        say_outputs(outputs)
     return 0
-
-
-def _say_outputs(outputs: dict[str, Any]) -> None:
-    import json
-
-    for name, value in outputs.items():
-        say(f"{name} = {value if isinstance(value, str) else json.dumps(value)}")
 
 
 def _harmless(found: Summary, options: argparse.Namespace) -> Summary:
@@ -163,46 +162,17 @@ def _absent_secrets(there: Deployment, manifest: Path, outputs: dict[str, Any]) 
     return absent
 
 
-def _status(there: Deployment, options: argparse.Namespace) -> int:
-    """What was deployed from here, what Terraform knows, and whether the project has changed since."""
-    from infra.deploy.canary import progress
-
-    kept = there.history()
-    outputs = there.outputs()
-    canary = progress(there.cloud, outputs)
-    project = load_project(options).digest
-    last = kept[-1][1] if kept else None
-    deployed = last["project"]["digest"] if last else None
-    if wants_json(options):
-        print_json({
-            "cloud": there.cloud, "project": project, "deployed": deployed, "in_step": deployed == project,
-            "outputs": outputs, "canary": canary,
-            "history": [{"at": at, "code": m["code"]["file"], "project": m["project"]["digest"]} for at, m in kept],
-        })  # fmt: skip
-        return 0
-    if last is None:
-        say(f"Nothing was deployed to {there.cloud} from here.")
-        return 0
-    say(f"deployed  {deployed}")
-    say(f"project   {project}{' (the same)' if deployed == project else ' (has changed since: omni deploy)'}")
-    print_rows(
-        ["at", "code", "project"], [[at, m["code"]["file"], m["project"]["digest"][:12]] for at, m in kept[-10:]]
-    )
-    for name, one in (canary or {}).items():
-        shares = "".join(f", {share:.0%} to version {version}" for version, share in one["weights"].items())
-        state = f" ({one['status']}{': ' + one['why'] if one.get('why') else ''})" if one.get("status") else ""
-        say(f"{name}: calls go to version {one['live']}{shares}; newest {one['newest']}{state}")
-    _say_outputs({name: value for name, value in outputs.items() if name != "canary"})
-    return 0
-
-
 def _calls_per_hour(options: argparse.Namespace, manifest: Path) -> dict[str, float | None]:
     """Calls that the alerts' queries make of each source, as their plans say. A source out of reach is left out."""
     from infra.deploy.cost import HOURS, runs_a_month
     from infra.deploy.steps import read
 
     timers: dict[str, Any] = read(manifest)["timers"]
-    app = open_app(options)
+    try:
+        app = open_app(options)
+    except ConfigInvalid as error:  # who goes back needs none that loads; who goes forward has loaded it
+        _note(f"The calls of the sources are not known: {error.message}")
+        return {}
     found: dict[str, float | None] = defaultdict(float)
     for name, rule in app.project.alerts.items():
         if name not in timers:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from core.errors import ConfigInvalid, NotFound
 from core.request import new_id
@@ -29,6 +29,7 @@ MODULES = ROOT / "infra" / "terraform"
 DEFAULTS = "omni.auto.tfvars.json"
 _KEPT = 50
 _BACK = "rolled_back"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +101,20 @@ class Deployment:
 
     def outputs(self) -> dict[str, Any]:
         """What the last apply told; empty before the first."""
+        return self._known(self.terraform.outputs, {})
+
+    def resources(self) -> list[str]:
+        """Addresses of what is in the state, after an apply that did not finish too."""
+        return self._known(self.terraform.resources, [])
+
+    def _known(self, ask: Callable[[], T], none: T) -> T:
         if not any(self.folder.glob("*.tf")):
-            return {}
+            return none
         try:
-            return self.terraform.outputs()
+            return ask()
         except NotInitialized:  # a fresh checkout
             self.terraform.init()
-            return self.terraform.outputs()
+            return ask()
 
     def apply(self, manifest: Path, *, settled: bool = True, back: bool = False) -> dict[str, Any]:
         """Carry out the last plan, and keep its manifest where it is ``settled``; returns the outputs.

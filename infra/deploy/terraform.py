@@ -52,6 +52,14 @@ class Terraform:
         found = json.loads(self._run("output", "-json", "-no-color", quiet=True))
         return {name: one["value"] for name, one in found.items() if not one.get("sensitive")}
 
+    def resources(self) -> list[str]:
+        """Addresses of what the state has, without what is only read. Empty before the first apply."""
+        try:
+            listed = self._run("state", "list", quiet=True).splitlines()
+        except NoState:
+            return []
+        return [address for address in listed if not re.match(r"(module\.[^.]+\.)*data\.", address)]
+
     def _run(self, *arguments: str, quiet: bool = False, shown: bool = False) -> str:
         """Run to the end, also when we are interrupted: Terraform stops well and keeps its state by itself.
 
@@ -84,6 +92,10 @@ class Interrupted(SourceError):
 
 class NotInitialized(ConfigInvalid):
     """The folder has no providers, modules or backend yet, as after a fresh checkout."""
+
+
+class NoState(ConfigInvalid):
+    """Nothing was ever applied in the folder."""
 
 
 def find() -> Path:
@@ -202,6 +214,7 @@ _MEANINGS = (
         r"No value for required variable",
         _unset,
     ),
+    (r"No state file was found", lambda _f, _p, _l: NoState("Nothing was applied in this folder yet.")),
     (
         r"Saved plan is stale",
         lambda _f, _p, _l: StateConflict("The state has changed since the plan was made. Plan again."),

@@ -98,6 +98,49 @@ def test_secrets_that_are_not_in_the_cloud_yet_are_named(deployable: Path) -> No
     assert "secret ann_key: Secrets Manager has no secret 'nowhere/ann_key'" in done.stderr
 
 
+def broken(home: Path) -> None:
+    (home / "omni.yaml").write_text((home / "omni.yaml").read_text() + "sourcess: {}\n")
+
+
+def test_a_first_apply_that_failed_is_told_with_what_it_left(deployable: Path) -> None:
+    root = deployable / "deploy" / "aws" / "main.tf"
+    whole = root.read_text()
+    fails = """
+resource "terraform_data" "fails" {
+  depends_on = [terraform_data.function, terraform_data.timer]
+  provisioner "local-exec" { command = "false" }
+}
+"""
+    root.write_text(whole + fails)
+    assert "Nothing was deployed" in good("deploy", "status", "aws", cwd=deployable).stdout
+    assert omni("deploy", "aws", "--apply", cwd=deployable).returncode == 3
+    told = good("deploy", "status", "aws", cwd=deployable).stdout
+    assert "An apply to aws did not finish: 4 resources are in the state. Say `omni deploy aws --apply`" in told
+    status = json.loads(good("deploy", "status", "aws", "--json", cwd=deployable).stdout)
+    assert (status["deployed"], status["unfinished"], status["resources"]) == (None, True, 4)
+    root.write_text(whole)
+    good("deploy", "aws", "--apply", cwd=deployable)
+    status = json.loads(good("deploy", "status", "aws", "--json", cwd=deployable).stdout)
+    assert (status["unfinished"], status["resources"], status["in_step"]) == (False, 3, True)
+
+
+def test_a_project_that_does_not_load_can_be_looked_at_and_taken_back(deployable: Path) -> None:
+    first = json.loads(good("deploy", "aws", "--apply", "--json", cwd=deployable).stdout)["outputs"]["digest"]
+    schedule(deployable, "*/5 * * * *")
+    good("deploy", "aws", "--apply", cwd=deployable)
+    broken(deployable)
+    assert "project   does not load: omni.yaml:" in good("deploy", "status", "aws", cwd=deployable).stdout
+    status = json.loads(good("deploy", "status", "aws", "--json", cwd=deployable).stdout)
+    assert (status["project"], status["in_step"], len(status["history"])) == (None, False, 2)
+    assert "sourcess" in status["project_error"]["message"] and status["project_error"]["code"] == "CONFIG_INVALID"
+    assert omni("deploy", "aws", cwd=deployable).returncode == 2, "forward needs a project"
+    back = good("deploy", "rollback", "aws", "--apply", cwd=deployable)
+    assert "calls of the sources are not known: omni.yaml:" in back.stderr
+    status = json.loads(good("deploy", "status", "aws", "--json", cwd=deployable).stdout)
+    assert status["deployed"] == first
+    assert "is not there" in omni("--project", str(deployable.parent), "deploy", "status", "aws", cwd=deployable).stderr
+
+
 SHARING = """
 variable "manifest" { type = string }
 variable "canary" {

@@ -61,6 +61,24 @@ output "hidden" {
         terraform.apply(folder / "plan")
 
 
+def test_the_resources_are_those_of_the_state_and_not_what_is_only_read(folder: Path) -> None:
+    (folder / "other.tfstate").write_text('{"version": 4, "serial": 1, "lineage": "x", "outputs": {}, "resources": []}')
+    (folder / "inner").mkdir()
+    read = """
+data "terraform_remote_state" "read" {
+  backend = "local"
+  config  = { path = "other.tfstate" }
+}
+resource "terraform_data" "data" { input = 1 }
+"""
+    (folder / "inner" / "main.tf").write_text(read)
+    terraform = module(folder, read + 'module "inner" { source = "./inner" }')
+    assert terraform.resources() == [], "before the first apply"
+    terraform.plan(folder / "plan", {})
+    terraform.apply(folder / "plan")
+    assert terraform.resources() == ["terraform_data.data", "module.inner.terraform_data.data"]
+
+
 def test_a_variable_that_is_refused_is_named_with_the_modules_own_words(folder: Path) -> None:
     terraform = module(
         folder,
