@@ -18,6 +18,19 @@ from infra.deploy import child
 LEAST = (1, 9)
 _VERSION_S = 30
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+_SHOWN = 900
+_PLACE = re.compile(r"^[^:]*\bon \S+ line \d+")
+_OBJECT = re.compile(r"\bwith \S+, on \S+ line \d+")
+"""An error of a resource or a provider, which the cloud may have answered; one of the language has only its place."""
+_LANGUAGE = re.compile(
+    r"Unsupported |Missing |Invalid |Reference to undeclared |Duplicate |Unclosed |Extra |Unreadable module directory|"
+    r"Module not found|Cycle: |Insufficient |Too many |Conflicting |Incorrect attribute value type|"
+    r"Backend configuration",
+)
+_ANSWERED = re.compile(
+    r"https response error|StatusCode|status code|unexpected status|googleapi: |RESPONSE \d|api error|RequestID|"
+    r"provisioner error|credential", re.IGNORECASE,
+)  # fmt: skip
 _FRAME = re.compile(r"^[╷│╵]\s?", re.MULTILINE)
 
 
@@ -122,9 +135,35 @@ def explained(text: str, command: str, log: Path) -> Error:
         found = re.search(pattern, flat, re.IGNORECASE)
         if found:
             return make(found, plain, log)
-    errors = [block.strip() for block in re.split(r"(?m)^Error: ", plain)[1:]]
-    shown = " / ".join(" ".join(block.split())[:400] for block in errors[:3]) or " ".join(plain.split())[:400]
-    return SourceError(f"terraform {command} failed: {shown} The whole output is in {log}.", file=str(log))
+    blocks = _blocks(plain)
+    shown = " / ".join(_cut(block) for block in blocks[:3])
+    if blocks and all(_of_the_files(block) for block in blocks):
+        place = re.search(r"\bon (\S+) line (\d+)", blocks[0])
+        return ConfigInvalid(
+            f"terraform {command} refuses the files of the root module: {shown} The whole output is in {log}.",
+            file=place[1] if place else str(log), line=int(place[2]) if place else None,
+        )  # fmt: skip
+    return SourceError(
+        f"terraform {command} failed: {shown or _cut(flat)} The whole output is in {log}.", file=str(log)
+    )
+
+
+def _blocks(plain: str) -> list[str]:
+    """Each error on one line, without the one that only announces the others."""
+    found = [" ".join(block.split()) for block in re.split(r"(?m)^Error: ", plain)[1:]]
+    return [block for block in found if not block.startswith("Terraform encountered problems")] or found
+
+
+def _cut(block: str) -> str:
+    """The beginning and the end of a long one: what a command said at last is the reason why it failed."""
+    return block if len(block) <= _SHOWN else f"{block[: _SHOWN // 3]} ... {block[-_SHOWN * 2 // 3 :]}"
+
+
+def _of_the_files(block: str) -> bool:
+    """Whether an error is a mistake in Terraform's language or in an argument, and not what a cloud answered."""
+    if _ANSWERED.search(block):
+        return False
+    return bool(_LANGUAGE.match(block)) or (bool(_PLACE.search(block)) and not _OBJECT.search(block))
 
 
 def _locked(found: re.Match[str], plain: str, _log: Path) -> Error:
@@ -135,6 +174,20 @@ def _locked(found: re.Match[str], plain: str, _log: Path) -> Error:
         f"`terraform force-unlock {facts.get('ID', 'ID')}` in the same folder.",
         lock=facts.get("ID"), who=facts.get("Who"),
     )  # fmt: skip
+
+
+def _unlockable(_found: re.Match[str], plain: str, log: Path) -> Error:
+    """No other run: Terraform could not write its lock."""
+    said = plain.partition("Error message:")[2].partition("Terraform acquires")[0]
+    reason = " ".join(said.split()) or " ".join(plain.split())
+    told = f"Terraform could not lock the state: {_cut(reason).rstrip('.')}."
+    if re.search(r"permission denied|not permitted|read-only file system|is a directory|no such file", reason, re.I):
+        return ConfigInvalid(
+            f"{told} See that the root module's folder can be written, and who it belongs to.", file=str(log)
+        )
+    if re.search(r"access ?denied|forbidden|unauthorized|\b40[13]\b|credential", reason, re.I):
+        return SourceAuth(f"{told} Your identity has to be allowed to write the state and its lock.", file=str(log))
+    return SourceError(f"{told} The whole output is in {log}.", file=str(log))
 
 
 def _denied(found: re.Match[str], _plain: str, log: Path) -> Error:
@@ -183,7 +236,7 @@ def _unset(_found: re.Match[str], plain: str, _log: Path) -> Error:
 
 
 _MEANINGS = (
-    (r"Error acquiring the state lock", _locked),
+    (r"Error acquiring the state lock.*Lock Info: ID: \S", _locked),
     (r"is not authorized to perform: (?P<action>[\w:.-]+)", _denied),
     (r"Permission ['\"](?P<action>[\w.]+)['\"] denied", _denied),
     (r"Required ['\"](?P<action>[\w.]+)['\"] permission", _denied),
@@ -193,6 +246,13 @@ _MEANINGS = (
         r"unable to build authorizer|please run 'az login'",
         lambda _f, _p, log: SourceAuth(f"Terraform has no credentials for this cloud: sign in first. See {log}."),
     ),
+    (
+        r"gcloud auth login|active account selected",
+        lambda _f, _p, log: SourceAuth(
+            f"gcloud is not signed in on this machine, and makes the images: `gcloud auth login`. See {log}."
+        ),
+    ),
+    (r"Error acquiring the state lock", _unlockable),
     (
         r"no available releases match|does not match configured version constraint",
         lambda _f, plain, log: ConfigInvalid(
@@ -209,7 +269,10 @@ _MEANINGS = (
         r"invalid aws region:? (?P<region>[\w-]+)",
         lambda found, _p, _l: ConfigInvalid(f"There is no AWS region {found['region']!r}.", key="region"),
     ),
-    (r"Error: (?:Resource|Module|Check block) (?:precondition|postcondition|assertion) failed", _condition),
+    (
+        r"Error: (?:Resource|Module|Module output value|Check block) (?:precondition|postcondition|assertion) failed",
+        _condition,
+    ),
     (
         r"No value for required variable",
         _unset,

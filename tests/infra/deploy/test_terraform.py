@@ -117,9 +117,52 @@ resource "terraform_data" "a" {
     assert refused.value.message == "The project refers to variables that `environment` does not set: NOPE."
 
 
-def test_a_mistake_in_the_files_is_told_with_where_the_rest_is(folder: Path) -> None:
-    with pytest.raises(SourceError, match=r"terraform init failed: .*(Unsupported|Argument|Invalid).*terraform\.log"):
-        module(folder, 'resource "terraform_data" "a" { input = \n }')
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('resource "terraform_data" "a" { input = \n }', "Invalid expression on main.tf line 1"),
+        ('resource "terraform_data" "a" { inptu = 1 }', 'Unsupported argument on main.tf line 1.*Did you mean "input"'),
+        ('resource "terraform_data" "a" {\n inptu { }\n }', "Unsupported block type on main.tf line 2"),
+        ('module "x" { source = "./m" }', 'Missing required argument on main.tf line 1.*"need" is required'),
+        ('output "a" { value = nofunc(1) }', "Call to unknown function"),
+        ('module "x" { source = "./nowhere" }', "Unreadable module directory"),
+    ],
+)
+def test_a_mistake_in_the_files_is_told_with_its_place_and_where_the_rest_is(
+    folder: Path, text: str, says: str
+) -> None:
+    (folder / "m").mkdir()
+    (folder / "m" / "main.tf").write_text('variable "need" { type = number }')
+    with pytest.raises(ConfigInvalid, match=rf"refuses the files of the root module: {says}.*terraform\.log") as told:
+        module(folder, text).plan(folder / "plan", {})
+    assert "encountered problems" not in told.value.message
+    assert "nowhere" in text or (told.value.details["file"], told.value.details["line"] >= 1) == ("main.tf", True)
+
+
+def test_a_condition_of_an_output_is_told_in_its_own_words(folder: Path) -> None:
+    terraform = module(
+        folder,
+        """
+variable "n" { type = number }
+output "o" {
+  value = 1
+  precondition {
+    condition     = var.n > 1
+    error_message = "No output without two."
+  }
+}
+""",
+    )
+    with pytest.raises(ConfigInvalid, match=r"^No output without two\.$"):
+        terraform.plan(folder / "plan", {"n": "1"})
+
+
+def test_a_lock_that_cannot_be_written_is_no_other_run(folder: Path) -> None:
+    terraform = module(folder, 'resource "terraform_data" "a" {}')
+    (folder / ".terraform.tfstate.lock.info").mkdir()
+    with pytest.raises(ConfigInvalid, match=r"could not lock the state: .*is a directory\. See that the root") as told:
+        terraform.plan(folder / "plan", {})
+    assert "force-unlock" not in told.value.message
 
 
 def test_a_provider_outside_the_range_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,6 +301,46 @@ def test_an_interrupt_is_said_to_be_one(folder: Path) -> None:
             SourceAuth, "needs Microsoft.Logic/workflows/write",
         ),
         ("Error: No valid credential sources found", SourceAuth, "sign in first"),
+        (
+            "Error: Error acquiring the state lock\n\nError message: open terraform.tfstate: permission denied\n\n"
+            "Terraform acquires a state lock", ConfigInvalid, "state: open terraform.tfstate: permission denied.",
+        ),
+        (
+            "Error: Error acquiring the state lock\n\nError message: operation error S3: PutObject, https\n"
+            "response error StatusCode: 403, AccessDenied\n\nTerraform acquires",
+            SourceAuth, "AccessDenied. Your identity has to be",
+        ),
+        (
+            "Error: Error acquiring the state lock\n\nError message: User: me is not authorized to perform:\n"
+            "dynamodb:PutItem on resource: x", SourceAuth, "needs dynamodb:PutItem",
+        ),
+        (
+            "Error: Error acquiring the state lock\n\nError message: dial tcp: no such host\n\nTerraform acquires",
+            SourceError, "could not lock the state: dial tcp: no such host.",
+        ),
+        (
+            "Error: creating Function (x): StatusCode: 400, Invalid value\n\n  with aws_lambda_function.x,\n  on"
+            " main.tf line 3, in resource \"aws_lambda_function\" \"x\":", SourceError, "creating Function",
+        ),
+        (
+            "Error: Could not create it\n\n  with aws_iam_role.x,\n  on main.tf line 3, in resource \"aws_iam_role\""
+            " \"x\":\n\nsomething odd", SourceError, "something odd",
+        ),
+        (
+            "Error: Invalid request\n\n  with azurerm_x.y,\n  on main.tf line 3:\n\nunexpected status 409 (409 "
+            "Conflict)",
+            SourceError, "409 Conflict",
+        ),
+        (
+            "Error: local-exec provisioner error\n\nError running command 'gcloud builds submit " + "x" * 2_000 +
+            "': exit status 1. Output: ERROR: (gcloud.builds.submit) the bucket is not there",
+            SourceError, "(gcloud.builds.submit) the bucket is not there",
+        ),
+        (
+            "Error: local-exec provisioner error\n\nError running command 'gcloud builds submit " + "x" * 2_000 +
+            "': exit status 1. Output: ERROR: You do not currently have an active account selected.\nPlease run:\n\n"
+            "  $ gcloud auth login", SourceAuth, "`gcloud auth login`",
+        ),
         ("╷\n│ Error: invalid AWS Region: mars-1\n│", ConfigInvalid, "no AWS region 'mars-1'"),
         ("\x1b[31mError: \x1b[0mSomething else\n\nwent wrong", SourceError, "Something else went wrong"),
     ],
