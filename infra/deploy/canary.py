@@ -9,15 +9,17 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from core.errors import SourceAuth, SourceError
+from core.errors import SourceError
+from infra.deploy.aws_errors import explained
 
 _RUNNING = ("Created", "Queued", "InProgress", "Baking", "Ready")
 _POLL_S, _STOPS_WITHIN_S = 5.0, 300.0
+_LOOKS = "codedeploy:BatchGetDeployments, codedeploy:ListDeployments, lambda:GetAlias"
+_MOVES = f"{_LOOKS}, codedeploy:CreateDeployment, codedeploy:StopDeployment, lambda:UpdateAlias"
 _RECENT = timedelta(days=30)
 _AT_A_TIME = 25
 """BatchGetDeployments takes no more."""
@@ -38,11 +40,25 @@ def follow(
     told = outputs.get("canary")
     if cloud != "aws" or not told:
         return None
-    with _explained(
-        "codedeploy:BatchGetDeployments, codedeploy:CreateDeployment, codedeploy:ListDeployments, "
-        "codedeploy:StopDeployment, lambda:GetAlias, lambda:UpdateAlias"
-    ):
+    with explained(_MOVES, _left(told, at_once)):
         return _Aws(told, sleep).follow(note, at_once)
+
+
+def _left(told: Mapping[str, Any], at_once: bool) -> str:
+    """What is said after the reason why the calls could not be moved: where they go now, and what to do."""
+    done = (
+        " The apply is done, but the calls were not moved: those of functions that are not named above still go to the "
+        "version that served before. "
+    )
+    if not at_once:
+        return f"{done}Mend this and say `omni deploy aws --apply` again, which moves them."
+    # Going back once more would go further back, and forward is the version that somebody wants to leave.
+    commands = "; ".join(
+        f"aws lambda update-alias --region {told['region']} --function-name {one['function']} --name {one['alias']} "
+        f"--function-version {one['version']} --routing-config AdditionalVersionWeights={{}}"
+        for one in told["functions"].values()
+    )
+    return f"{done}Mend this and move them with `{commands}`."
 
 
 def progress(cloud: str, outputs: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -50,7 +66,7 @@ def progress(cloud: str, outputs: Mapping[str, Any]) -> dict[str, Any] | None:
     told = outputs.get("canary")
     if cloud != "aws" or not told:
         return None
-    with _explained("codedeploy:BatchGetDeployments, codedeploy:ListDeployments, lambda:GetAlias"):
+    with explained(_LOOKS):
         return _Aws(told).progress()
 
 
@@ -173,24 +189,3 @@ def _appspec(one: Mapping[str, str], live: str) -> str:
     return json.dumps({
         "version": 0.0, "Resources": [{"function": {"Type": "AWS::Lambda::Function", "Properties": properties}}],
     })  # fmt: skip
-
-
-@contextmanager
-def _explained(permission: str) -> Iterator[None]:
-    """botocore's errors as ours, naming the permission that this step needs."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        yield
-    except ClientError as error:
-        code = str(error.response.get("Error", {}).get("Code", ""))
-        if "Denied" in code or "NotAuthorized" in code:
-            raise SourceAuth(
-                f"AWS refuses to move the calls ({code}): your identity needs {permission}.", permission=permission
-            ) from error
-        raise SourceError(
-            f"The calls could not be moved to the new version ({code}). What is live stays so; say it again with "
-            "`omni deploy aws --apply`.", aws_code=code,
-        ) from error  # fmt: skip
-    except BotoCoreError as error:
-        raise SourceError(f"AWS cannot be reached to move the calls ({type(error).__name__}).") from error

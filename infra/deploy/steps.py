@@ -29,6 +29,8 @@ MODULES = ROOT / "infra" / "terraform"
 DEFAULTS = "omni.auto.tfvars.json"
 _KEPT = 50
 _BACK = "rolled_back"
+_SHAPE: Mapping[str, type] = {"cloud": str, "code": dict, "project": dict, "secrets": list, "timers": dict}
+_TEXTS = (("code", "file"), ("project", "file"), ("project", "digest"))
 T = TypeVar("T")
 
 
@@ -228,10 +230,28 @@ def files(manifest: Mapping[str, Any]) -> tuple[str, str]:
 def read(path: Path) -> dict[str, Any]:
     """A manifest. Raises ConfigInvalid for a file that is none."""
     try:
-        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        found: Any = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigInvalid(f"{path} is no manifest of a deployment: {error}.", file=str(path)) from None
-    missing = [name for name in ("cloud", "code", "project", "secrets", "timers") if name not in found]
+        raise _no_manifest(path, f"{error}") from None
+    if not isinstance(found, dict):
+        raise _no_manifest(path, "it is no mapping")
+    missing = [name for name in _SHAPE if name not in found]
     if missing:
-        raise ConfigInvalid(f"{path} is no manifest of a deployment: it lacks {', '.join(missing)}.", file=str(path))
+        raise _no_manifest(path, f"it lacks {', '.join(missing)}")
+    wrong = [name for name, kind in _SHAPE.items() if not isinstance(found[name], kind)]
+    wrong = wrong or [f"{a}.{b}" for a, b in _TEXTS if not isinstance(found[a].get(b), str)]
+    wrong = wrong or [f"timers.{name}" for name, one in found["timers"].items() if not _is_timer(one)]
+    if wrong:
+        raise _no_manifest(path, f"{', '.join(wrong)} cannot be right")
     return found
+
+
+def _is_timer(one: Any) -> bool:
+    return isinstance(one, dict) and isinstance(one.get("cron"), str) and isinstance(one.get("timezone"), str)
+
+
+def _no_manifest(path: Path, why: str) -> ConfigInvalid:
+    return ConfigInvalid(
+        f"{path} is no manifest of a deployment: {why}. Have it again from your version control, or take the file away.",
+        file=str(path),
+    )

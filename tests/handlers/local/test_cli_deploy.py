@@ -141,6 +141,30 @@ def test_a_project_that_does_not_load_can_be_looked_at_and_taken_back(deployable
     assert "is not there" in omni("--project", str(deployable.parent), "deploy", "status", "aws", cwd=deployable).stderr
 
 
+CANARY = """
+output "canary" {
+  value = {
+    application = "omni"
+    region      = "eu-central-1"
+    functions   = { ask = { alias = "live", function = "omni-ask", group = "ask", version = "2" } }
+  }
+}
+"""
+
+
+def test_what_is_known_here_is_told_also_where_aws_is_out_of_reach(deployable: Path) -> None:
+    root = deployable / "deploy" / "aws" / "main.tf"
+    root.write_text(root.read_text() + CANARY)
+    env = {"AWS_PROFILE": "nope"}
+    done = omni("deploy", "aws", "--apply", cwd=deployable, env=env)
+    assert done.returncode == 2
+    assert "AWS_PROFILE names a profile" in done.stderr and "The apply is done, but the calls were not" in done.stderr
+    told = good("deploy", "status", "aws", cwd=deployable, env=env).stdout
+    assert "(the same)" in told and "Where the calls go is not known: AWS_PROFILE names a profile" in told
+    status = json.loads(good("deploy", "status", "aws", "--json", cwd=deployable, env=env).stdout)
+    assert (status["in_step"], status["canary"], status["canary_error"]["code"]) == (True, None, "CONFIG_INVALID")
+
+
 SHARING = """
 variable "manifest" { type = string }
 variable "canary" {

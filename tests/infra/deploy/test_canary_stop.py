@@ -7,11 +7,14 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
-from core.errors import SourceError
+from core.errors import ConfigInvalid, Error, SourceAuth, SourceError
+from infra.deploy.aws_errors import explained
 from infra.deploy.canary import follow, progress
 
 FUNCTIONS = {"ask": {"alias": "live", "function": "omni-ask", "group": "ask", "version": "3"}}
@@ -177,3 +180,63 @@ def test_the_newest_is_the_one_that_was_made_last_and_not_the_first_of_the_list(
     assert where is not None
     assert (where["ask"]["deployment"], where["ask"]["status"]) == ("d-3", "Succeeded")
     assert where["ask"]["weights"] == {"2": 0.05}
+
+
+# ── what keeps the calls from being moved ────────────────────────────────────────────────────────────────────────
+
+WRONG: list[tuple[dict[str, str | None], type[Error], str]] = [
+    ({"AWS_PROFILE": "nope"}, ConfigInvalid, "AWS_PROFILE names a profile that is not in .*: nope"),
+    ({"OMNI_ENDPOINT_URL": "notaurl"}, ConfigInvalid, "OMNI_ENDPOINT_URL is no URL"),
+    ({"OMNI_ENDPOINT_URL": "http://127.0.0.1:9"}, SourceError, "AWS cannot be reached .*OMNI_ENDPOINT_URL"),
+    ({"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}, SourceAuth, r"no AWS credentials here.*AWS_PROFILE"),
+]
+
+
+@pytest.mark.parametrize(("changed", "kind", "says"), WRONG)
+def test_what_is_wrong_here_is_told_with_what_was_done_and_what_to_do(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, changed: dict[str, str], kind: type[Error], says: str
+) -> None:
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    for name, value in changed.items():
+        monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(name, value)
+    done = r".* The apply is done.*still go to the version that served before.*say `omni deploy aws --apply` again"
+    with pytest.raises(kind, match=says + done) as told:
+        go([])
+    assert type(told.value) is kind
+    with pytest.raises(kind, match=f"^[^.]*{says}") as told:
+        progress("aws", OUTPUTS)
+    assert "The apply" not in told.value.message, "who only looks has applied nothing"
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "says"),
+    [
+        ("UnrecognizedClientException", SourceAuth, "does not take the credentials .Unrecog.*AWS_PROFILE"),
+        ("ExpiredTokenException", SourceAuth, "does not take the credentials"),
+        ("AccessDeniedException", SourceAuth, "your identity needs codedeploy:BatchGetDeployments"),
+        ("ThrottlingException", SourceError, "AWS answers ThrottlingException"),
+    ],
+)
+def test_what_aws_answers_is_told_by_what_it_means(code: str, kind: type[Error], says: str) -> None:
+    with pytest.raises(kind, match=says), explained("codedeploy:BatchGetDeployments"):
+        raise ClientError({"Error": {"Code": code, "Message": "x"}}, "ListDeployments")
+    with pytest.raises(ValueError, match="ours"), explained("x"):
+        raise ValueError("a defect of ours")
+
+
+def test_a_region_that_there_is_not_is_told() -> None:
+    outputs = {"canary": OUTPUTS["canary"] | {"region": "bad region"}}
+    with pytest.raises(ConfigInvalid, match="region"):
+        progress("aws", outputs)
+
+
+def test_who_went_back_is_told_how_to_move_the_calls_by_hand(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Going back again would go further back, and forward to what one wants to leave."""
+    monkeypatch.setenv("AWS_PROFILE", "nope")
+    with pytest.raises(ConfigInvalid, match=r"update-alias --region eu-central-1 --function-name omni-ask --name live "
+                                            r"--function-version 3 --routing-config") as told:  # fmt: skip
+        go([], at_once=True)
+    assert "omni deploy" not in told.value.message

@@ -241,12 +241,34 @@ def test_a_build_meanwhile_changes_nothing_of_a_run_that_has_begun(there: Deploy
     assert not there.plan_file.exists() and other.plan_file.exists()
 
 
-def test_a_manifest_that_somebody_broke_is_named(there: Deployment) -> None:
-    deployed(there)
-    for kept in (there.folder / "deployed").glob("*.json"):
-        kept.write_text("{}")
-    with pytest.raises(ConfigInvalid, match="it lacks cloud, code, project, secrets, timers"):
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("{}", "it lacks cloud, code, project, secrets, timers"),
+        ("[1]", "it is no mapping"),
+        ("{", "Expecting property name"),
+        ({"code": "code-1.zip"}, "code cannot be right"),
+        ({"project": {"file": "project-1.zip"}}, "project.digest cannot be right"),
+        ({"code": {"file": 1}}, "code.file cannot be right"),
+        ({"timers": []}, "timers cannot be right"),
+        ({"timers": {"sweep": {"cron": "* * * * *"}}}, "timers.sweep cannot be right"),
+    ],
+)
+def test_a_manifest_that_somebody_broke_is_named(tmp_path: Path, change: str | dict[str, object], says: str) -> None:
+    timer = {"cron": "0 9 * * *", "timezone": "UTC"}
+    whole = {
+        "cloud": "aws", "code": {"file": "code-1.zip"}, "project": {"file": "project-1.zip", "digest": "d"},
+        "secrets": [], "timers": {"sweep": timer},
+    }  # fmt: skip
+    kept = tmp_path / "deploy" / "aws" / "deployed" / "1.json"
+    kept.parent.mkdir(parents=True)
+    there = Deployment("aws", tmp_path, tmp_path / "dist")
+    kept.write_text(json.dumps(whole))
+    assert there.last() == whole
+    kept.write_text(change if isinstance(change, str) else json.dumps(whole | change))
+    with pytest.raises(ConfigInvalid, match=rf"deployed/1\.json is no manifest.*{says}.*version control") as told:
         there.last()
+    assert told.value.details["file"] == str(kept)
 
 
 def test_what_holds_data_is_pointed_out(there: Deployment) -> None:
