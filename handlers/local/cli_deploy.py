@@ -142,6 +142,7 @@ def _absent_secrets(there: Deployment, manifest: Path, outputs: dict[str, Any]) 
 
     from core.settings import Settings
     from handlers import clouds
+    from infra.deploy.aws_errors import sdk_explained
     from infra.deploy.steps import read
 
     env = {**os.environ, **{name: str(value) for name, value in (outputs.get("settings") or {}).items()}}
@@ -152,11 +153,13 @@ def _absent_secrets(there: Deployment, manifest: Path, outputs: dict[str, Any]) 
             if secrets is None:
                 settings = Settings.from_env(env)
                 secrets = clouds.load(clouds.PLATFORMS[there.cloud])(settings, env, there.root).secrets
-            secrets.get(name)
-        except ConfigInvalid as error:
-            absent.append(name)
-            _note(f"secret {name}: {error.message}")
+            with sdk_explained(there.cloud, "secretsmanager:GetSecretValue"):
+                secrets.get(name)
         except Error as error:
+            if isinstance(error, ConfigInvalid) and "secret" in error.details:
+                absent.append(name)
+                _note(f"secret {name}: {error.message}")
+                continue
             _note(f"Whether the secrets are there is not known: {error.code}: {error.message}")
             break
     return absent

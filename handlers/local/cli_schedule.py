@@ -13,6 +13,7 @@ from core.errors import ConfigInvalid
 from core.settings import Settings
 from handlers import clouds
 from handlers.local.cli_common import load_project, print_json, print_rows, say, wants_json
+from infra.deploy.aws_errors import sdk_explained
 
 if TYPE_CHECKING:
     from core.ports import Schedule, Scheduler
@@ -45,7 +46,9 @@ def render(options: argparse.Namespace) -> int:
 
 
 def plan(options: argparse.Namespace) -> int:
-    changes = _changes(_scheduler(options, project := load_project(options)), project, options.cloud)
+    project = load_project(options)
+    with sdk_explained(options.cloud, "scheduler:ListSchedules"):
+        changes = _changes(_scheduler(options, project), project, options.cloud)
     _show(changes, options, "would be")
     return 0
 
@@ -53,8 +56,9 @@ def plan(options: argparse.Namespace) -> int:
 def apply(options: argparse.Namespace) -> int:
     """Create and change first, then delete: wherever it stops, no alert lacks its timer, and it can be repeated."""
     project = load_project(options)
-    scheduler = _scheduler(options, project)
-    changes = _changes(scheduler, project, options.cloud)
+    with sdk_explained(options.cloud, "scheduler:ListSchedules"):
+        scheduler = _scheduler(options, project)
+        changes = _changes(scheduler, project, options.cloud)
     for change in sorted(changes, key=lambda one: one.action == "delete"):
         if change.after is not None:
             scheduler.upsert(change.after)

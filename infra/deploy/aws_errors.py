@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from core.errors import ConfigInvalid, Error, SourceAuth, SourceError
 
@@ -18,7 +18,7 @@ _SIGN_IN = "Sign in (`aws sso login`), or set AWS_PROFILE or AWS_ACCESS_KEY_ID a
 
 @contextmanager
 def explained(permission: str, then: str = "") -> Iterator[None]:
-    """``permission``: what the identity needs for this. ``then``: what is said after the reason, beginning with a blank."""
+    """``permission``: what the identity needs for this. ``then``: is said after the reason; begins with a blank."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
@@ -33,6 +33,12 @@ def explained(permission: str, then: str = "") -> Iterator[None]:
         raise ConfigInvalid(
             f"OMNI_ENDPOINT_URL is no URL such as http://127.0.0.1:4566.{then}", key="OMNI_ENDPOINT_URL"
         ) from error
+
+
+def sdk_explained(cloud: str, permission: str) -> AbstractContextManager[None]:
+    """Around the first use of a port of ``cloud``: a profile, a region or an endpoint that is none is told by AWS's SDK
+    when its first client is made, which is before the port itself can explain anything."""
+    return explained(permission) if cloud == "aws" else nullcontext()
 
 
 def _refused(code: str, permission: str, then: str) -> Error:
@@ -53,7 +59,10 @@ def _unmade(error: Exception, then: str) -> Error:
             f"{os.environ.get('AWS_PROFILE') or os.environ.get('AWS_DEFAULT_PROFILE', '?')}.{then}", key="AWS_PROFILE",
         )  # fmt: skip
     if isinstance(error, exceptions.InvalidRegionError | exceptions.NoRegionError):
-        return ConfigInvalid(f"The region that the deployment's outputs say is none of AWS's.{then}", key="region")
+        return ConfigInvalid(
+            "The region is none of AWS's: see OMNI_REGION, AWS_REGION, and the region in the deployment's outputs."
+            f"{then}", key="OMNI_REGION",
+        )  # fmt: skip
     kinds = ("Credential", "SSO", "Token", "Login")
     if any(word in type(error).__name__ for word in kinds):
         return SourceAuth(f"There are no AWS credentials here ({type(error).__name__}). {_SIGN_IN}{then}")

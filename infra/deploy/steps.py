@@ -252,6 +252,6 @@ def _is_timer(one: Any) -> bool:
 
 def _no_manifest(path: Path, why: str) -> ConfigInvalid:
     return ConfigInvalid(
-        f"{path} is no manifest of a deployment: {why}. Have it again from your version control, or take the file away.",
+        f"{path} is no manifest of a deployment: {why}. Have it again from version control, or take the file away.",
         file=str(path),
     )

@@ -96,6 +96,8 @@ def test_secrets_that_are_not_in_the_cloud_yet_are_named(deployable: Path) -> No
     done = good("deploy", "aws", "--apply", "--json", cwd=deployable, env=env)
     assert json.loads(done.stdout)["absent_secrets"] == ["ann_key"]
     assert "secret ann_key: Secrets Manager has no secret 'nowhere/ann_key'" in done.stderr
+    again = good("deploy", "aws", "--apply", "--json", cwd=deployable, env={"AWS_PROFILE": "nope"})
+    assert "Whether the secrets are there is not known: CONFIG_INVALID: AWS_PROFILE names" in again.stderr
 
 
 def broken(home: Path) -> None:
@@ -274,3 +276,21 @@ def test_timers_are_made_changed_and_deleted_until_they_are_as_the_project_says(
     (home / "alerts" / "orders.yaml").unlink()
     assert changes("plan") == changes("apply") == [("delete", "big-orders")]
     assert "as the project says" in good("schedule", "plan", "--cloud", "aws", cwd=home, env=env).stdout
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"AWS_PROFILE": "nope"}, "AWS_PROFILE names a profile that is not in AWS's configuration"),
+        ({"OMNI_REGION": "bad region"}, "see OMNI_REGION"),
+        ({"OMNI_ENDPOINT_URL": "notaurl"}, "OMNI_ENDPOINT_URL is no URL"),
+    ],
+)
+def test_a_variable_of_aws_that_is_wrong_is_named(home: Path, changed: dict[str, str], says: str) -> None:
+    env = {
+        **CREDENTIALS, "OMNI_SCHEDULE_GROUP": "g", "OMNI_REGION": "eu-central-1",
+        "OMNI_SCHEDULE_TARGET": "arn:aws:lambda:us-east-1:000000000000:function:watch:live",
+    } | changed  # fmt: skip
+    for action in ("plan", "apply"):
+        done = omni("schedule", action, "--cloud", "aws", cwd=home, env=env)
+        assert (done.returncode, says in done.stderr) == (2, True), done.stderr
