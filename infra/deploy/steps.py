@@ -85,6 +85,7 @@ class Deployment:
         """
         terraform = self.terraform
         sweep(self.plan_file.parent, "*.tfplan")  # of runs that were killed
+        terraform.begin(self.run)
         terraform.init()
         given = {"manifest": str(manifest.resolve())}
         self._write_defaults(manifest)

@@ -36,10 +36,31 @@ _FRAME = re.compile(r"^[╷│╵]\s?", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Terraform:
-    """Commands in ``folder``, a root module. Each command's whole output is added to ``log``."""
+    """Commands in ``folder``, a root module. Each command's whole output is added to ``log``.
+
+    What Terraform prints of a plan has the values of variables: the log is for nobody else to read.
+    """
 
     folder: Path
     log: Path
+
+    def begin(self, run: str) -> None:
+        """Start the log anew for ``run``, where it is not that one's already; the one before it stays as .old."""
+        first = f"# run {run}\n"
+        try:
+            with self.log.open(encoding="utf-8") as log:
+                if log.readline() == first:
+                    return
+            self.log.replace(self.log.with_name(f"{self.log.name}.old"))
+        except FileNotFoundError:
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+        self._log(first)
+
+    def _log(self, text: str) -> None:
+        handle = os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        with os.fdopen(handle, "a", encoding="utf-8") as log:
+            os.fchmod(handle, 0o600)  # one of before was for everybody
+            log.write(text)
 
     def init(self) -> None:
         """Download providers and modules; the lock file is kept as it is."""
@@ -87,8 +108,7 @@ class Terraform:
             ended = child.Ended(told.returncode, told.stdout, told.stderr, interrupted=False)
         else:
             ended = child.run(command, self.folder, env, self.log.parent, shown=shown)
-            with self.log.open("a", encoding="utf-8") as log:
-                log.write(f"$ terraform {' '.join(arguments)}\n{ended.out}{ended.err}\n")
+            self._log(f"$ terraform {' '.join(arguments)}\n{ended.out}{ended.err}\n")
         if ended.code != 0 and ended.interrupted:
             raise Interrupted(
                 f"terraform {arguments[0]} was interrupted; what it had done is in its state. Run the same command "

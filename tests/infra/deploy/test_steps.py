@@ -239,6 +239,7 @@ def test_a_build_meanwhile_changes_nothing_of_a_run_that_has_begun(there: Deploy
     assert kept is not None and kept["project"]["digest"] == wanted
     there.discard()
     assert not there.plan_file.exists() and other.plan_file.exists()
+    assert there.terraform.log.read_text().startswith("# run another\n"), "each run begins its own log"
 
 
 @pytest.mark.parametrize(

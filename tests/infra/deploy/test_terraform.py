@@ -61,6 +61,22 @@ output "hidden" {
         terraform.apply(folder / "plan")
 
 
+def test_the_log_is_for_nobody_else_and_has_the_last_two_runs(folder: Path) -> None:
+    log = folder / "out" / "terraform.log"
+    log.parent.mkdir()
+    log.write_text("of an older version\n")
+    log.chmod(0o644)
+    terraform = module(folder, 'resource "terraform_data" "a" {}')
+    assert log.stat().st_mode & 0o777 == 0o600, "where it was there already too"
+    for run in ("one", "two", "two", "three"):
+        terraform.begin(run)
+        terraform.plan(folder / "plan", {})
+    old = log.with_name("terraform.log.old")
+    assert log.read_text().startswith("# run three\n$ terraform plan") and log.read_text().count("$ terraform") == 1
+    assert old.read_text().startswith("# run two\n") and old.read_text().count("$ terraform plan") == 2
+    assert {file.stat().st_mode & 0o777 for file in (log, old)} == {0o600}
+
+
 def test_the_resources_are_those_of_the_state_and_not_what_is_only_read(folder: Path) -> None:
     (folder / "other.tfstate").write_text('{"version": 4, "serial": 1, "lineage": "x", "outputs": {}, "resources": []}')
     (folder / "inner").mkdir()
