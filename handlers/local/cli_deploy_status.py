@@ -84,6 +84,8 @@ def _say_all(found: Told) -> None:
         shares = "".join(f", {share:.0%} to version {version}" for version, share in one["weights"].items())
         state = f" ({one['status']}{': ' + one['why'] if one.get('why') else ''})" if one.get("status") else ""
         say(f"{name}: calls go to version {one['live']}{shares}; newest {one['newest']}{state}")
+    if found["cloud"] == "gcp" and any(one["weights"] for one in (found["canary"] or {}).values()):
+        say("No deployment holds this split but an apply that still runs: `omni deploy gcp --apply` goes on with it.")
     say_outputs({name: value for name, value in found["outputs"].items() if name != "canary"})
 
 

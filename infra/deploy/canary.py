@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from core.errors import SourceError
+from infra.deploy import canary_gcp
 from infra.deploy.aws_errors import explained
 
 _RUNNING = ("Created", "Queued", "InProgress", "Baking", "Ready")
@@ -63,6 +64,8 @@ def _left(told: Mapping[str, Any], at_once: bool) -> str:
 
 def progress(cloud: str, outputs: Mapping[str, Any]) -> dict[str, Any] | None:
     """Where each function's calls go now: ``{name: {"live", "newest", "weights", "deployment", "status", "why"?}}``."""
+    if cloud == "gcp":
+        return canary_gcp.progress(outputs)
     told = outputs.get("canary")
     if cloud != "aws" or not told:
         return None

@@ -19,6 +19,8 @@ from core.errors import SourceAuth, SourceError
 
 PERCENT = 5
 POLL_S = 30.0
+UNSEEN = 5
+"""Polls in a row that may fail, two and a half minutes."""
 LAG_S = 180.0
 """Cloud Monitoring tells of a call up to three minutes later."""
 MOST_ERRORS = 0.05
@@ -54,6 +56,20 @@ def split(outputs: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(one["stable"]) for name, one in (outputs.get("canary") or {}).items() if one.get("stable")}
 
 
+def progress(outputs: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Where each function's calls go, as the last apply left it: ``{name: {"live", "newest", "weights"}}``."""
+    told: Mapping[str, Mapping[str, Any]] = outputs.get("canary") or {}
+    return {name: _shares(one) for name, one in told.items()} or None
+
+
+def _shares(one: Mapping[str, Any]) -> dict[str, Any]:
+    newest = str(one["revision"])
+    if not one.get("stable"):
+        return {"live": newest, "newest": newest, "weights": {}}
+    percent = float(one.get("percent") or 0)
+    return {"live": str(one["stable"]), "newest": newest, "weights": {newest: percent / 100} if percent else {}}
+
+
 def bake(
     outputs: Mapping[str, Any],
     metrics: Callable[[str, str], Seen],
@@ -65,20 +81,28 @@ def bake(
     """Watch the new revisions for ``seconds``, and longer for what is told late. Returns why they have to go, or None.
 
     ``metrics(service, revision)``: what was counted since the beginning. Without any call there is nothing to hold
-    against a revision, and that is said.
+    against a revision, and that is said. A SourceError of it is borne a few times in a row; after that the revisions
+    have to go, for what nobody watches must not get all calls.
     """
     told: Mapping[str, Mapping[str, Any]] = outputs["canary"]
     shared = {name: told[name] for name in split(outputs)}
     note(f"{', '.join(sorted(shared))}: the new revision takes {PERCENT} % of the calls for {seconds / 60:.0f} minutes")
-    left = seconds + LAG_S
+    left, unseen = seconds + LAG_S, 0
     while True:
-        seen = {name: metrics(str(one["service"]), str(one["revision"])) for name, one in shared.items()}
-        for name, counted in seen.items():
-            if why := _wrong(name, counted):
+        try:
+            seen = {name: metrics(str(one["service"]), str(one["revision"])) for name, one in shared.items()}
+        except SourceError as error:
+            unseen += 1
+            if unseen >= UNSEEN:
+                return f"it could not be watched: {error.message}"
+            note(f"{error.message} It is asked again in {POLL_S:.0f} s.")
+        else:
+            unseen = 0
+            if why := next(filter(None, (_wrong(name, counted) for name, counted in seen.items())), None):
                 return why
-        if left <= 0:
-            break
-        sleep(min(POLL_S, left))
+            if left <= 0:
+                break
+        sleep(min(POLL_S, left) if left > 0 else POLL_S)
         left -= POLL_S
     for name, counted in seen.items():
         note(
@@ -140,8 +164,11 @@ class Monitoring:
                 permission="monitoring.timeSeries.list",
             )  # fmt: skip
         if status != 200:
-            raise SourceError(f"Cloud Monitoring failed ({status}); the new revisions keep their share of the calls.")
-        found: list[dict[str, Any]] = json.loads(body).get("timeSeries", [])
+            raise SourceError(f"Cloud Monitoring failed ({status}).")
+        try:
+            found: list[dict[str, Any]] = json.loads(body).get("timeSeries", [])
+        except ValueError as error:
+            raise SourceError("Cloud Monitoring answered what is no JSON.") from error
         return found
 
 
@@ -158,11 +185,19 @@ def _session() -> Callable[[str], tuple[int, bytes]]:
     session = AuthorizedSession(credentials)  # type: ignore[no-untyped-call] # google-auth has no types here
 
     def get(url: str) -> tuple[int, bytes]:
+        from google.auth.exceptions import RefreshError, TransportError
         from requests import RequestException
 
         try:
             answer = session.get(url, timeout=20)
-        except RequestException as error:
+        except RefreshError as error:
+            if error.retryable:
+                raise SourceError("Google gives no token for Cloud Monitoring now.") from error
+            raise SourceAuth(
+                "The Google Cloud credentials of this machine are not taken any more: "
+                "`gcloud auth application-default login`. The new revisions keep their share of calls."
+            ) from error
+        except (RequestException, TransportError) as error:
             raise SourceError(f"Cloud Monitoring cannot be reached ({type(error).__name__}).") from error
         return answer.status_code, answer.content
 

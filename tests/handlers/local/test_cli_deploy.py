@@ -206,6 +206,10 @@ def test_a_canary_that_nobody_can_watch_keeps_its_share_until_somebody_goes_on_o
         assert (status["in_step"], len(status["history"])) == (False, 1), "it is not settled"
         now = status["outputs"]["canary"]["ask"]
         assert (now["stable"], now["percent"]) == (first["ask"]["revision"], 5)
+        assert status["canary"]["ask"]["weights"] == {now["revision"]: 0.05}
+    told = good("deploy", "status", "gcp", cwd=deployable, env=env).stdout
+    assert f"ask: calls go to version {now['stable']}, 5% to version {now['revision']}" in told
+    assert "`omni deploy gcp --apply` goes on with it" in told
     schedule(deployable, "0 9 * * 1-5")
     assert omni("deploy", "gcp", "--apply", cwd=deployable, env=env).returncode == 0, "back to what serves anyway"
     status = json.loads(good("deploy", "status", "gcp", "--json", cwd=deployable, env=env).stdout)

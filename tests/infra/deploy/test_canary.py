@@ -88,7 +88,9 @@ def test_what_cannot_be_moved_is_said_and_how_to_say_it_again(account: Account) 
         follow("aws", account.outputs, lambda _text: None)
 
 
-@pytest.mark.parametrize(("cloud", "outputs"), [("aws", {}), ("aws", {"canary": None}), ("gcp", {"canary": {"x": 1}})])
+@pytest.mark.parametrize(
+    ("cloud", "outputs"), [("aws", {}), ("aws", {"canary": None}), ("azure", {"canary": {"x": 1}}), ("gcp", {})]
+)
 def test_without_a_canary_there_is_nothing_to_do(cloud: str, outputs: dict[str, Any]) -> None:
     assert follow(cloud, outputs, lambda _text: None) is None
     assert progress(cloud, outputs) is None

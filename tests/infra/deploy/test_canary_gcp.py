@@ -7,8 +7,11 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from google.auth.credentials import Credentials
+from google.auth.exceptions import RefreshError, TransportError
 
 from core.errors import SourceAuth, SourceError
+from infra.deploy.canary import progress
 from infra.deploy.canary_gcp import LAG_S, Monitoring, Seen, back, bake, first, split
 
 LIVE = {"canary": {
@@ -92,7 +95,89 @@ def test_nobody_called_is_no_error() -> None:
     assert Monitoring("p1", lambda _url: (200, b"{}"))("s", "r") == Seen(0, 0, None)
 
 
-@pytest.mark.parametrize(("status", "kind"), [(403, SourceAuth), (500, SourceError)])
-def test_numbers_that_cannot_be_had_decide_nothing(status: int, kind: type[Exception]) -> None:
-    with pytest.raises(kind, match=r"keep their share|monitoring\.timeSeries\.list"):
-        bake(SHARED, Monitoring("p1", lambda _url: (status, b"")), lambda _t: None, seconds=60.0, sleep=lambda _s: None)
+def test_status_shows_a_split_that_was_left() -> None:
+    assert progress("gcp", LIVE) == {
+        name: {"live": f"o-{name}-1", "newest": f"o-{name}-1", "weights": {}} for name in ("ask", "watch")
+    }
+    found = progress("gcp", SHARED)
+    assert found is not None
+    assert found["ask"] == {"live": "o-ask-1", "newest": "o-ask-2", "weights": {"o-ask-2": 0.05}}
+    taken = {"canary": {"ask": SHARED["canary"]["ask"] | {"percent": 0}}}
+    assert progress("gcp", taken) == {"ask": {"live": "o-ask-1", "newest": "o-ask-2", "weights": {}}}
+
+
+class Flaky:
+    """Answers by the list, then 200 for ever."""
+
+    def __init__(self, *answers: int | None) -> None:
+        self.answers, self.asked = list(answers), 0
+
+    def __call__(self, _url: str) -> tuple[int, bytes]:
+        self.asked += 1
+        answer = self.answers.pop(0) if self.answers else 200
+        if answer is None:
+            raise SourceError("Cloud Monitoring cannot be reached (ConnectionError).")
+        return answer, b"{}"
+
+
+def baked(get: Any, seconds: float = 60.0) -> tuple[str | None, list[str], float]:
+    said: list[str] = []
+    slept: list[float] = []
+    found = bake(SHARED, Monitoring("p1", get), said.append, seconds=seconds, sleep=slept.append)
+    return found, said, sum(slept)
+
+
+def test_a_hiccup_of_the_numbers_ends_nothing() -> None:
+    why, said, slept = baked(Flaky(500, None, 503, 429, 200, 200, 500, 500, 500, 500))
+    assert why is None and slept >= 60.0 + LAG_S
+    assert "Cloud Monitoring failed (500). It is asked again in 30 s." in said
+    assert "Cloud Monitoring cannot be reached (ConnectionError). It is asked again in 30 s." in said
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"), [(500, "failed (500)"), (None, "cannot be reached"), (429, "failed (429)")]
+)
+def test_what_cannot_be_watched_has_to_go(answer: int | None, says: str) -> None:
+    get = Flaky(*[answer] * 100)
+    why, _, slept = baked(get, 3_600.0)
+    assert why is not None and why.startswith("it could not be watched: ") and says in why
+    assert (get.asked, slept) == (5, 120.0)
+
+
+def test_the_last_look_has_to_be_one_that_saw_something() -> None:
+    get = Flaky(*[200] * 2 * 8, *[500] * 4)
+    why, _, slept = baked(get)
+    assert why is None and slept > 60.0 + LAG_S, "it looks again before it gives all calls away"
+    why, _, _ = baked(Flaky(*[200] * 2 * 8, *[500] * 5))
+    assert why is not None
+
+
+def test_an_answer_that_is_no_json_is_a_failure_of_theirs() -> None:
+    with pytest.raises(SourceError, match="no JSON"):
+        Monitoring("p1", lambda _url: (200, b"<html>"))("s", "r")
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_who_may_not_look_decides_nothing(status: int) -> None:
+    get = Flaky(status)
+    with pytest.raises(SourceAuth, match=r"monitoring\.timeSeries\.list.*keep their share"):
+        baked(get)
+    assert get.asked == 1, "at once"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (RefreshError("revoked", retryable=False), SourceAuth),
+        (RefreshError("later", retryable=True), SourceError),
+        (TransportError("no route"), SourceError),
+    ],
+)
+def test_a_token_that_cannot_be_had_is_told(monkeypatch: pytest.MonkeyPatch, error: Exception, kind: type) -> None:
+    class Expired(Credentials):  # type: ignore[misc]
+        def refresh(self, _request: Any) -> None:
+            raise error
+
+    monkeypatch.setattr("google.auth.default", lambda **_: (Expired(), "p1"))
+    with pytest.raises(kind):
+        Monitoring("p1")("s", "r")
