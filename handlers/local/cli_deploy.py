@@ -15,6 +15,7 @@ from handlers.local.cli_common import load_project, open_app, print_json, projec
 from handlers.local.cli_deploy_status import say_outputs, status
 
 if TYPE_CHECKING:
+    from core.project import Project
     from infra.deploy.steps import Deployment
     from infra.deploy.summary import Summary
 
@@ -44,10 +45,21 @@ def _deployment(options: argparse.Namespace, cloud: str) -> Deployment:
 
 
 def _forward(there: Deployment, options: argparse.Namespace) -> int:
+    _say_who_can_ask(there, load_project(options))
     manifest, made = there.prepare()
     if made:
         _note(f"{there.folder} was made: this deployment's own Terraform files, yours to edit.")
     return _carry_out(there, manifest, options)
+
+
+def _say_who_can_ask(there: Deployment, project: Project) -> None:
+    """`omni init` makes a project for this machine, where nobody needs a key."""
+    who = project.principals.items()
+    if not any(one.key or (there.cloud == "azure" and name.startswith("entra:")) for name, one in who):
+        _note(
+            "No principal in omni.yaml has a key, so nobody can ask what is deployed; alerts run all the same. Add "
+            'one, such as `ann: {roles: [viewer], key: "secret:ann_key"}`, and set that secret after the apply.'
+        )
 
 
 def _rollback(there: Deployment, options: argparse.Namespace) -> int:

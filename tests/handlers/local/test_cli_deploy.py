@@ -76,6 +76,16 @@ def test_plan_apply_status_and_back(deployable: Path) -> None:
     assert len(status["history"]) == 3
 
 
+def test_a_deployment_that_nobody_can_ask_is_noted(deployable: Path) -> None:
+    assert "No principal in omni.yaml has a key, so nobody can ask" in good("deploy", "aws", cwd=deployable).stderr
+    (deployable / "deploy" / "aws").rename(deployable / "deploy" / "azure")
+    omni_yaml = deployable / "omni.yaml"
+    omni_yaml.write_text(omni_yaml.read_text().replace(
+        "  local: {roles", '  "entra:0a1b2c3d-1111-2222-3333-444455556666": {roles: [viewer]}\n  local: {roles'
+    ))  # fmt: skip
+    assert "No principal" not in good("deploy", "azure", cwd=deployable).stderr, "Entra says who they are"
+
+
 def test_apps_that_nobody_called_yet_are_woken(deployable: Path) -> None:
     (deployable / "deploy" / "aws").rename(deployable / "deploy" / "azure")
     root = deployable / "deploy" / "azure" / "main.tf"
@@ -94,6 +104,7 @@ def test_secrets_that_are_not_in_the_cloud_yet_are_named(deployable: Path) -> No
     ))  # fmt: skip
     env = {**CREDENTIALS, "OMNI_ENDPOINT_URL": shared(Ministack).url}
     done = good("deploy", "aws", "--apply", "--json", cwd=deployable, env=env)
+    assert "No principal" not in done.stderr
     assert json.loads(done.stdout)["absent_secrets"] == ["ann_key"]
     assert "secret ann_key: Secrets Manager has no secret 'nowhere/ann_key'" in done.stderr
     again = good("deploy", "aws", "--apply", "--json", cwd=deployable, env={"AWS_PROFILE": "nope"})
