@@ -142,19 +142,21 @@ class Deployment:
     def previous(self) -> Path:
         """A manifest beside the parts for the deployment before the one that serves; after a rollback, the one before.
 
-        Raises NotFound where there is none, and ConfigInvalid where its zips are not in ``out`` any more.
+        Raises NotFound where there is none, and ConfigInvalid where its zips are not in ``out`` any more, or not as they
+        were.
         """
         standing = _standing(manifest for _, manifest in self.history())
         if len(standing) < 2:
             raise NotFound(f"There is no earlier deployment in {self.folder / 'deployed'} to go back to.")
         earlier = {name: value for name, value in standing[-2].items() if name != _BACK}
         place = self.out / self.cloud
-        absent = [name for name in files(earlier) if not (place / name).is_file()]
-        if absent:
-            raise ConfigInvalid(
-                f"{', '.join(absent)} of the earlier deployment is not in {place}: check out the project and "
-                f"OmniSentinel as they were, and deploy those; the same input gives the same files.", file=str(place),
-            )  # fmt: skip
+        for part in ("code", "project"):
+            if why := _unusable(place / str(earlier[part]["file"]), earlier[part].get("sha256")):
+                raise ConfigInvalid(
+                    f"{earlier[part]['file']} of the earlier deployment {why.format(place)}: check out the project "
+                    "and OmniSentinel as they were, and deploy those; the same input gives the same files.",
+                    file=str(place / earlier[part]["file"]),
+                )  # fmt: skip
         return self._frozen(earlier)
 
     def _before(self, manifest: Path) -> Mapping[str, Any] | None:
@@ -209,6 +211,14 @@ class Deployment:
             (self.folder / file.name).write_text(text, "utf-8")
         (self.folder / ".gitignore").write_text(f".terraform/\n*.tfstate*\n{DEFAULTS}\n", "utf-8")
         return True
+
+
+def _unusable(zipped: Path, digest: str | None) -> str | None:
+    if not zipped.is_file():
+        return "is not in {}"
+    with zipped.open("rb") as file:
+        damaged = digest is not None and hashlib.file_digest(file, "sha256").hexdigest() != digest
+    return "was changed or is damaged in {}" if damaged else None
 
 
 def _standing(manifests: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

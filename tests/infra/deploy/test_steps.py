@@ -215,13 +215,18 @@ def test_a_place_that_cannot_be_written_is_named(there: Deployment, tmp_path: Pa
         there.prepare(offline=True)
 
 
-def test_rollback_without_the_zips_says_how_to_have_them_again(there: Deployment) -> None:
+@pytest.mark.parametrize(("part", "says"), [("project", "is not in"), ("code", "was changed or is damaged in")])
+def test_rollback_without_the_zips_says_how_to_have_them_again(there: Deployment, part: str, says: str) -> None:
     deployed(there)
     schedule(there, "*/5 * * * *")
     deployed(there)
-    for zipped in (there.out / "aws").glob("project-*.zip"):
-        zipped.unlink()
-    with pytest.raises(ConfigInvalid, match="the same input gives the same files"):
+    assert there.previous().is_file()
+    for zipped in (there.out / "aws").glob(f"{part}-*.zip"):
+        if part == "project":
+            zipped.unlink()
+        else:
+            zipped.write_bytes(zipped.read_bytes()[:1_000])
+    with pytest.raises(ConfigInvalid, match=rf"{part}-\w+\.zip of the .* {says} .*the same input gives the same files"):
         there.previous()
 
 
