@@ -22,7 +22,7 @@ import sys
 import tempfile
 import zipfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from core import project
 from core.errors import ConfigInvalid, Error
 from core.project import Project
 from core.source.spec import COMPILED, compiled
-from infra.bundled import whole
+from infra.bundled import owners, whole
 from infra.contents import CLOUDS, code_files, project_files
 from infra.layer import BUILD, PACKAGES, ROOT, RUNTIME_BRINGS, compile_all, layer, pack
 from infra.snapshot import is_database, snapshot
@@ -90,12 +90,12 @@ def build(
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         own, packed = Path(scratch) / "own", Path(scratch) / "bundle.zip"
         stage_code(cloud, own, python)
-        stage_project(own, project_root, files.taken)
+        found = stage_project(own, project_root, files.taken)
         shutil.copyfile(dependencies.packed, packed)
         with zipfile.ZipFile(packed, "a") as archive:
             pack(own, archive)
             entries = archive.infolist()
-        sizes = limited(entries, limit)
+        sizes = limited(entries, limit, owners(project_root, found.document["sources"]))
         packed.replace(target)
     return BundleReport(
         path=target, cloud=cloud, python=python, zipped_bytes=target.stat().st_size, unzipped_bytes=sum(sizes.values()),
@@ -146,17 +146,33 @@ def _compile_connectors(folder: Path) -> None:
         file.with_name(COMPILED).write_bytes(compiled(file))
 
 
-def limited(entries: Sequence[zipfile.ZipInfo], limit: int) -> Counter[str]:
-    """Bytes unzipped by top folder or file. Raises ConfigInvalid where they are more than ``limit`` in all."""
+def limited(entries: Sequence[zipfile.ZipInfo], limit: int, owners: Mapping[str, str]) -> Counter[str]:
+    """Bytes unzipped by top folder or file. Raises ConfigInvalid where they are more than ``limit`` in all.
+
+    ``owners``: which source each data file of the project belongs to.
+    """
     sizes = _sizes(entries)
     total = sum(sizes.values())
     if total > limit:
         raise ConfigInvalid(
             f"The bundle has {total / 1e6:.0f} MB unzipped; {limit / 1e6:.0f} MB are allowed. Largest: "
-            + ", ".join(f"{name} {size / 1e6:.0f} MB" for name, size in sizes.most_common(6)),
+            + ", ".join(f"{name} {size / 1e6:.0f} MB" for name, size in sizes.most_common(6))
+            + f". {_large_data(entries, owners)}",
             unzipped_bytes=total, limit_bytes=limit,
         )  # fmt: skip
     return sizes
+
+
+def _large_data(entries: Sequence[zipfile.ZipInfo], owners: Mapping[str, str]) -> str:
+    """The project's own part in it, and what to do; what else is in a bundle is the same for every project."""
+    sizes = Counter({path: e.file_size for e in entries if (path := e.filename.partition("project/")[2]) in owners})
+    shown = ", ".join(f"{path} {size / 1e6:.1f} MB (source {owners[path]})" for path, size in sizes.most_common(5))
+    return (
+        f"Data files: {shown}. Name fewer of them, leave out old rows, or put the data where a source reaches it over "
+        "the network, such as PostgreSQL."
+        if shown
+        else "No data file is in it."
+    )
 
 
 def _requirements(cloud: str, python: str) -> dict[str, str]:

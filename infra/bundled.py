@@ -35,6 +35,12 @@ def whole(root: Path, sources: Mapping[str, Mapping[str, Any]], taken: Collectio
         )  # fmt: skip
 
 
+def owners(root: Path, sources: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Path below ``root`` of a data file -> the source that reads it."""
+    read = ((name, source["options"].get(_OPTION.get(source["connector"], ""))) for name, source in sources.items())
+    return {path: name for name, text in read if isinstance(text, str) for path in named(root, text)}
+
+
 def path_of(root: Path, source: Mapping[str, Any]) -> Path | None:
     """The file, folder or pattern that a source reads; None where it reads none, or a reference says which.
 

@@ -30,6 +30,7 @@ from core.alert.timers import timers
 from core.errors import ConfigInvalid
 from core.project import Project
 from infra.bundle import LIMIT_BYTES, PYTHON, limited, stage_code, stage_project
+from infra.bundled import owners
 from infra.contents import CLOUDS, code_files, project_files
 from infra.layer import BUILD, ROOT, Layer, layer, pack
 
@@ -79,7 +80,7 @@ def parts(
         project_zip = _project(own / "project", cloud, own)
         code_zip, reused = _code(cloud, files.connectors, python, offline=offline, scratch=own)
         entries = [info for path in (code_zip, project_zip) for info in zipfile.ZipFile(path).infolist()]
-        sizes = limited(entries, limit)
+        sizes = limited(entries, limit, owners(project_root, found.document["sources"]))
         code, project = _placed(code_zip, folder, "code"), _placed(project_zip, folder, "project")
         manifest |= {"code": _file(code), "project": {**_file(project), "digest": found.digest}}
         draft = own / MANIFEST

@@ -111,7 +111,9 @@ def test_a_changed_project_gives_another_digest(shared: Path, tmp_path: Path, pr
 
 def test_too_large_names_the_largest(project: Path, tmp_path: Path) -> None:
     python313()
-    with pytest.raises(ConfigInvalid, match="duckdb") as caught:
+    (project / "tickets" / "closed.csv").write_text("order_id,state\n" + "1,closed\n" * 200_000)
+    says = r"duckdb.*Data files: tickets/closed\.csv 1\.8 MB \(source desk\), shop\.db .*\(source shop\).* Name fewer"
+    with pytest.raises(ConfigInvalid, match=says) as caught:
         bundling.build("aws", project, tmp_path, offline=True, limit=100_000_000)
     assert caught.value.details["limit_bytes"] == 100_000_000
     assert not (tmp_path / "aws.zip").exists()

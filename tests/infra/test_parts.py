@@ -148,7 +148,7 @@ def test_an_alert_that_outlives_its_function_is_refused(company: Path) -> None:
 
 
 def test_too_large_is_said_with_what_is_large(company: Path) -> None:
-    with pytest.raises(ConfigInvalid, match=r"2 MB are allowed\. Largest: _duckdb"):
+    with pytest.raises(ConfigInvalid, match=r"2 MB are allowed\. Largest: _duckdb.*shop\.db .*\(source shop\)"):
         made("gcp", company, limit=2_000_000)
     assert not (company.parent / "dist" / "gcp" / "deployment.json").exists()
 
