@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,13 @@ def print_rows(headers: Sequence[str], rows: Sequence[Sequence[Any]], *, width: 
     from core.query.present import table
 
     sys.stdout.write(table(headers, rows, width=width) + "\n")
+
+
+def note(text: str) -> None:
+    """To standard error. Who reads it may have gone, which is no reason to stop."""
+    with suppress(OSError, ValueError):
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
 
 def say(text: str) -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import defaultdict
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import ConfigInvalid, Error, SourceError
 from core.project import FILE
-from handlers.local.cli_common import load_project, open_app, print_json, project_root, say, wants_json
+from handlers.local.cli_common import load_project, note, open_app, print_json, project_root, say, wants_json
 from handlers.local.cli_deploy_status import say_outputs, status
 
 if TYPE_CHECKING:
@@ -45,10 +43,12 @@ def _deployment(options: argparse.Namespace, cloud: str) -> Deployment:
 
 
 def _forward(there: Deployment, options: argparse.Namespace) -> int:
+    there.check()
     _say_who_can_ask(there, load_project(options))
+    note(f"Building what {there.cloud} gets ...")
     manifest, made = there.prepare()
     if made:
-        _note(f"{there.folder} was made: this deployment's own Terraform files, yours to edit.")
+        note(f"{there.folder} was made: this deployment's own Terraform files, yours to edit.")
     return _carry_out(there, manifest, options)
 
 
@@ -56,7 +56,7 @@ def _say_who_can_ask(there: Deployment, project: Project) -> None:
     """`omni init` makes a project for this machine, where nobody needs a key."""
     who = project.principals.items()
     if not any(one.key or (there.cloud == "azure" and name.startswith("entra:")) for name, one in who):
-        _note(
+        note(
             "No principal in omni.yaml has a key, so nobody can ask what is deployed; alerts run all the same. Add "
             'one, such as `ann: {roles: [viewer], key: "secret:ann_key"}`, and set that secret after the apply.'
         )
@@ -66,7 +66,8 @@ def _rollback(there: Deployment, options: argparse.Namespace) -> int:
     from infra.deploy.steps import files, read
 
     manifest = there.previous()
-    _note(f"Going back to {', '.join(files(read(manifest)))}")
+    there.check()
+    note(f"Going back to {', '.join(files(read(manifest)))}")
     return _carry_out(there, manifest, options, back=True)
 
 
@@ -81,6 +82,7 @@ def _planned(there: Deployment, manifest: Path, options: argparse.Namespace, bac
     from infra.deploy.canary import follow
     from infra.deploy.wake import wake
 
+    note(f"Terraform plans in {there.folder} ...")
     found = there.plan(manifest, _calls_per_hour(options, manifest))
     if not options.apply:
         _show(found, options)
@@ -95,8 +97,8 @@ def _planned(there: Deployment, manifest: Path, options: argparse.Namespace, bac
         outputs = _with_canary(there, manifest, options)
     else:
         outputs = there.apply(manifest, back=back)
-    awake = None if found.empty else wake(there.cloud, outputs, _note, patience_s=options.wait * 60.0)
-    followed = follow(there.cloud, outputs, _note, at_once=back)  # who goes back does not want to wait
+    awake = None if found.empty else wake(there.cloud, outputs, note, patience_s=options.wait * 60.0)
+    followed = follow(there.cloud, outputs, note, at_once=back)  # who goes back does not want to wait
     absent = _absent_secrets(there, manifest, outputs)
     if wants_json(options):
         print_json({
@@ -131,7 +133,7 @@ def _with_canary(there: Deployment, manifest: Path, options: argparse.Namespace)
     why = None
     if canary_gcp.split(outputs):
         project = str(outputs["settings"]["OMNI_SCHEDULE_GROUP"]).split("/")[1]
-        why = canary_gcp.bake(outputs, canary_gcp.Monitoring(project), _note, seconds=options.bake * 60.0)
+        why = canary_gcp.bake(outputs, canary_gcp.Monitoring(project), note, seconds=options.bake * 60.0)
     if before is not None:
         _harmless(there.plan(manifest, {}, canary_gcp.back(outputs) if why else {}), options)
         outputs = there.apply(manifest, settled=not why)
@@ -170,9 +172,9 @@ def _absent_secrets(there: Deployment, manifest: Path, outputs: dict[str, Any]) 
         except Error as error:
             if isinstance(error, ConfigInvalid) and "secret" in error.details:
                 absent.append(name)
-                _note(f"secret {name}: {error.message}")
+                note(f"secret {name}: {error.message}")
                 continue
-            _note(f"Whether the secrets are there is not known: {error.code}: {error.message}")
+            note(f"Whether the secrets are there is not known: {error.code}: {error.message}")
             break
     return absent
 
@@ -186,7 +188,7 @@ def _calls_per_hour(options: argparse.Namespace, manifest: Path) -> dict[str, fl
     try:
         app = open_app(options)
     except ConfigInvalid as error:  # who goes back needs none that loads; who goes forward has loaded it
-        _note(f"The calls of the sources are not known: {error.message}")
+        note(f"The calls of the sources are not known: {error.message}")
         return {}
     found: dict[str, float | None] = defaultdict(float)
     for name, rule in app.project.alerts.items():
@@ -196,7 +198,7 @@ def _calls_per_hour(options: argparse.Namespace, manifest: Path) -> dict[str, fl
         try:
             plan = app.explain(rule.as_ask(app.clock(), "deploy"))
         except Error as error:
-            _note(f"The calls of alert {name} are not known: {error.code}: {error.message}")
+            note(f"The calls of alert {name} are not known: {error.code}: {error.message}")
             continue
         for scan in plan["scans"]:
             source = str(scan["table"]).partition(".")[0]
@@ -213,9 +215,3 @@ def _show(found: Summary, options: argparse.Namespace) -> None:
         print_json(found.to_dict())
     else:
         say(text(found))
-
-
-def _note(text: str) -> None:
-    with suppress(OSError, ValueError):  # who reads it may have gone; the deployment goes on
-        sys.stderr.write(f"{text}\n")
-        sys.stderr.flush()

@@ -14,6 +14,7 @@ from core.errors import ConfigInvalid, Error
 from handlers.local.cli_common import (
     duration,
     load_project,
+    note,
     open_app,
     print_json,
     print_rows,
@@ -101,11 +102,14 @@ def _since(text: str | None) -> datetime | None:
 def bundle(options: argparse.Namespace) -> int:
     from infra import bundle as bundles
     from infra import parts
+    from infra.places import writing
 
     root = load_project(options).root  # a project that does not validate is not bundled
     extra = {"python": options.python} if options.python else {}
     make: Any = parts.parts if options.parts else bundles.build
-    report = make(options.cloud, root, Path(options.out), **extra)
+    note(f"Building what {options.cloud} gets ...")
+    with writing(Path(options.out)):
+        report = make(options.cloud, root, Path(options.out), **extra)
     if wants_json(options):
         print_json({k: str(v) if isinstance(v, Path) else v for k, v in asdict(report).items()})
     else:

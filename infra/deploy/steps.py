@@ -21,9 +21,10 @@ from core.errors import ConfigInvalid, NotFound
 from core.request import new_id
 from infra.deploy.child import sweep
 from infra.deploy.summary import Summary, summary
-from infra.deploy.terraform import NotInitialized, Terraform
+from infra.deploy.terraform import NotInitialized, Terraform, find
 from infra.layer import ROOT
 from infra.parts import parts
+from infra.places import writing
 
 MODULES = ROOT / "infra" / "terraform"
 DEFAULTS = "omni.auto.tfvars.json"
@@ -61,20 +62,33 @@ class Deployment:
     def plan_file(self) -> Path:
         return self.out.resolve() / self.cloud / f"{self.run}.tfplan"
 
+    def check(self) -> None:
+        """What would be told only after parts were built. Raises ConfigInvalid without a terraform that can be used,
+        and where a workspace is chosen: ``deployed/`` would have the deployments of all workspaces in one row."""
+        find()
+        chosen, told = os.environ.get("TF_WORKSPACE"), "TF_WORKSPACE"
+        marker = self.folder / ".terraform" / "environment"
+        if not chosen and marker.is_file() and not self._in_hcp():
+            chosen, told = marker.read_text("utf-8").strip(), f"`terraform workspace select` in {self.folder}"
+        if chosen and chosen != "default":
+            raise ConfigInvalid(
+                f"{told} chooses the workspace {chosen!r}, but one folder is one deployment: its history is in "
+                f"{self.folder / 'deployed'}. Use a project folder of its own for each, and the workspace `default`.",
+                key="TF_WORKSPACE",
+            )  # fmt: skip
+
+    def _in_hcp(self) -> bool:
+        """HCP Terraform calls by that name what a ``cloud`` block says."""
+        return any(re.search(r"(?m)^\s*cloud\s*{", file.read_text("utf-8")) for file in self.folder.glob("*.tf"))
+
     def prepare(self, **options: Any) -> tuple[Path, bool]:
         """Build the parts and see that there is a root module; True where it was made now.
 
         Returns a manifest that no later build changes: its name says what is in it.
         """
-        try:
+        with writing(self.out / self.cloud):
             report = parts(self.cloud, self.root, self.out, **options)
             return self._frozen(read(report.manifest)), self._root_module()
-        except OSError as error:
-            place = error.filename or self.out
-            raise ConfigInvalid(
-                f"{place} cannot be written or read: {error.strerror}. Choose another --out, or make room for it.",
-                file=str(place),
-            ) from None
 
     def plan(
         self, manifest: Path, calls_per_hour: Mapping[str, float | None], canary: Mapping[str, Any] | None = None
@@ -142,8 +156,7 @@ class Deployment:
     def previous(self) -> Path:
         """A manifest beside the parts for the deployment before the one that serves; after a rollback, the one before.
 
-        Raises NotFound where there is none, and ConfigInvalid where its zips are not in ``out`` any more, or not as they
-        were.
+        Raises NotFound where there is none, and ConfigInvalid where its zips are not in ``out`` any more, or damaged.
         """
         standing = _standing(manifest for _, manifest in self.history())
         if len(standing) < 2:

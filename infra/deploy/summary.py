@@ -99,9 +99,10 @@ def summary(
 def text(found: Summary) -> str:
     """Some twenty lines for the terminal."""
     lines = [f"code     {found.code}", f"project  {found.project}"]
-    lines += [f"{verb:8} timer of {name}" for verb, name in found.timers[:30]]
-    if len(found.timers) > 30:
-        lines.append(f"         and {len(found.timers) - 30} more timers")
+    timers = () if found.empty else found.timers  # made already, by a run that ended before it was noted
+    lines += [f"{verb:8} timer of {name}" for verb, name in timers[:30]]
+    if len(timers) > 30:
+        lines.append(f"         and {len(timers) - 30} more timers")
     if found.empty:
         lines.append("Nothing in the cloud would change.")
     else:
@@ -118,9 +119,14 @@ def text(found: Summary) -> str:
     for cost in sorted(found.costs, key=lambda one: -one.dollars)[:5]:
         lines.append(f"  ${cost.dollars:>8,.2f}  {cost.what} ({cost.quantity:,.2f} {cost.unit})")
     for source, calls in sorted(found.calls_per_hour.items()):
-        number = "as many calls as it has pages" if calls is None else f"{calls:,.1f} calls"
-        lines.append(f"source {source}: {number} an hour")
+        lines.append(f"source {source}: {_calls(calls)} an hour")
     return "\n".join(lines)
+
+
+def _calls(number: float | None) -> str:
+    if number is None:
+        return "as many calls as it has pages"
+    return "under 0.1 calls" if 0 < number < 0.1 else f"{number:,.1f} calls"
 
 
 def _verb(change: Mapping[str, Any]) -> str:

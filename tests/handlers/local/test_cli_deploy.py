@@ -245,6 +245,22 @@ def test_wrong_words(home: Path, arguments: list[str], says: str) -> None:
     assert (done.returncode, done.stdout) == (2, "") and says in done.stderr, done.stderr
 
 
+def test_what_takes_its_time_is_said_and_what_is_missing_before(deployable: Path, tmp_path: Path) -> None:
+    said = good("deploy", "aws", cwd=deployable).stderr
+    assert said.index("Building what aws gets ...") < said.index("Terraform plans in ")
+    assert "Building what gcp gets ..." in good("bundle", "gcp", "--parts", cwd=deployable).stderr
+    for env in ({"PATH": str(tmp_path)}, {"TF_WORKSPACE": "staging"}):
+        done = omni("deploy", "aws", cwd=deployable, env=env)
+        assert done.returncode == 2 and "Building" not in done.stderr
+        assert "Install Terraform" in done.stderr or "one folder is one deployment" in done.stderr
+
+
+def test_a_folder_that_is_none_is_told(home: Path) -> None:
+    (home / "dist").write_text("")
+    done = omni("bundle", "gcp", "--parts", cwd=home)
+    assert done.returncode == 2 and "dist cannot be written or read" in done.stderr, done.stderr
+
+
 def test_a_variable_that_nobody_set_is_named_with_where_to_set_it(deployable: Path) -> None:
     (deployable / "deploy" / "aws" / "terraform.tfvars").unlink()
     done = omni("deploy", "aws", cwd=deployable)

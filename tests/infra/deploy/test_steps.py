@@ -82,13 +82,14 @@ def test_the_root_module_is_made_once_and_then_the_users(there: Deployment) -> N
 
 def test_plan_says_what_would_change_and_changes_nothing(there: Deployment) -> None:
     manifest, _ = there.prepare(offline=True)
-    found = there.plan(manifest, {"shop": 1.5, "github": None})
+    found = there.plan(manifest, {"shop": 1.5, "github": None, "rare": 0.02, "never": 0.0})
     assert found.counts == {"create": 3}
     assert found.timers == [("create", "low-stock")]
     shown = text(found)
     assert "(first deployment)" in shown and "3 resources: 3 to create" in shown
     assert "31 runs of alerts and 43,800 sweeps a month" in shown
     assert "source shop: 1.5 calls an hour" in shown and "github: as many calls as it has pages" in shown
+    assert "source rare: under 0.1 calls an hour" in shown and "source never: 0.0 calls an hour" in shown
     assert not (there.folder / "terraform.tfstate").exists()
     assert there.history() == []
 
@@ -144,7 +145,8 @@ def test_a_deployment_whose_run_ended_before_it_was_noted_is_noted_by_the_next(t
     manifest, _ = there.prepare(offline=True)
     there.plan(manifest, {})
     there.terraform.apply(there.plan_file)  # and here the process ended
-    assert there.plan(manifest, {}).empty
+    again = there.plan(manifest, {})
+    assert again.empty and again.timers and "timer of" not in text(again), "it is made already"
     for _ in range(2):
         there.settle(manifest)
     assert len(there.history()) == 2
@@ -201,6 +203,33 @@ def test_plans_of_runs_that_were_killed_do_not_stay(there: Deployment) -> None:
     os.utime(old, (0, 0))
     deployed(there)
     assert new.exists() and not old.exists()
+
+
+def test_a_place_is_told_by_the_name_that_the_user_gave_it(there: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(dir: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(dir / "tmpx1y2z3"))
+
+    monkeypatch.setattr("tempfile.TemporaryDirectory", refused)
+    with pytest.raises(ConfigInvalid, match=r"dist/aws cannot be written or read: Permission denied\. Choose") as told:
+        there.prepare(offline=True)
+    assert "tmpx1y2z3" not in told.value.message
+
+
+@pytest.mark.parametrize("how", ["TF_WORKSPACE", "terraform workspace select"])
+def test_one_folder_is_one_deployment(there: Deployment, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    monkeypatch.setenv("TF_WORKSPACE", "default")
+    there.check()
+    if how == "TF_WORKSPACE":
+        monkeypatch.setenv("TF_WORKSPACE", "staging")
+    else:
+        monkeypatch.delenv("TF_WORKSPACE")
+        (there.folder / ".terraform").mkdir(parents=True)
+        (there.folder / ".terraform" / "environment").write_text("staging")
+    with pytest.raises(ConfigInvalid, match=rf"{how}.* the workspace 'staging', but one folder is one deployment"):
+        there.check()
+    if how != "TF_WORKSPACE":
+        (there.folder / "main.tf").write_text("terraform {\n  cloud {\n  }\n}\n")
+        there.check()
 
 
 @pytest.mark.parametrize("place", ["file", "deploy"])
