@@ -26,13 +26,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.alert.timers import timers
 from core.errors import ConfigInvalid
 from core.project import Project
 from infra.bundle import LIMIT_BYTES, PYTHON, limited, stage_code, stage_project
 from infra.bundled import owners
 from infra.contents import CLOUDS, code_files, project_files
 from infra.layer import BUILD, ROOT, Layer, layer, pack
+from infra.schedules import project_timers
 
 MANIFEST = "deployment.json"
 VERSION = 1
@@ -111,7 +111,7 @@ def _described(found: Project, cloud: str, python: str) -> dict[str, Any]:
         "cloud": cloud,
         "python": python,
         "architecture": "x86_64",
-        "timers": timers(found.alerts.values(), cloud),
+        "timers": project_timers(found, cloud),
         "secrets": sorted({name for text in texts for name in _SECRET.findall(text)}),
         "environment": sorted({name for text in texts for name, default in _VARIABLE.findall(text) if not default}),
         "watch_timeout_s": max(120, longest),

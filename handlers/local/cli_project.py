@@ -52,7 +52,8 @@ def check(options: argparse.Namespace) -> int:
         print_json({"ok": not errors, "findings": found})
     else:
         for finding in found:
-            say(f"{finding['level']}: {finding['code']}: {finding['message']}")
+            kind = "note" if finding["level"] == "note" else f"{finding['level']}: {finding['code']}"
+            say(f"{kind}: {finding['message']}")
         notes = len(found) - len(errors)
         say(f"{len(errors)} error{'' if len(errors) == 1 else 's'}, {notes} note{'' if notes == 1 else 's'}")
     return 1 if errors else 0

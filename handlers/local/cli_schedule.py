@@ -14,6 +14,7 @@ from core.settings import Settings
 from handlers import clouds
 from handlers.local.cli_common import load_project, print_json, print_rows, say, wants_json
 from infra.deploy.aws_errors import sdk_explained
+from infra.schedules import project_timers
 
 if TYPE_CHECKING:
     from core.ports import Schedule, Scheduler
@@ -31,9 +32,7 @@ class Change:
 
 
 def render(options: argparse.Namespace) -> int:
-    from core.alert.timers import timers
-
-    found = timers(load_project(options).alerts.values(), options.cloud)
+    found = project_timers(load_project(options), options.cloud)
     if wants_json(options):
         print_json(found)
         return 0
@@ -49,7 +48,7 @@ def plan(options: argparse.Namespace) -> int:
     project = load_project(options)
     with sdk_explained(options.cloud, "scheduler:ListSchedules"):
         changes = _changes(_scheduler(options, project), project, options.cloud)
-    _show(changes, options, "would be")
+    _show(changes, options, "would be", "would be")
     return 0
 
 
@@ -65,17 +64,16 @@ def apply(options: argparse.Namespace) -> int:
         else:
             scheduler.delete(change.name)
         sys.stderr.write(f"{change.action} {change.name}\n")
-    _show(changes, options, "were")
+    _show(changes, options, "was", "were")
     return 0
 
 
 def _changes(scheduler: Scheduler, project: Project, cloud: str) -> list[Change]:
-    from core.alert.timers import timers
     from core.ports import Schedule
 
     wanted = {
         name: Schedule(name, one["cron"], one["timezone"], one["payload"])
-        for name, one in timers(project.alerts.values(), cloud).items()
+        for name, one in project_timers(project, cloud).items()
     }
     there = {one.name: one for one in scheduler.list()}
     found: list[Change] = []
@@ -99,15 +97,15 @@ def _scheduler(options: argparse.Namespace, project: Project) -> Scheduler:
     return scheduler
 
 
-def _show(changes: list[Change], options: argparse.Namespace, verb: str) -> None:
+def _show(changes: list[Change], options: argparse.Namespace, one: str, many: str) -> None:
     if wants_json(options):
         print_json({"changes": [_as_json(one) for one in changes]})
     elif not changes:
         say("The timers are as the project says.")
     else:
-        rows = [[one.action, one.name, _words(one.before), _words(one.after)] for one in changes]
+        rows = [[found.action, found.name, _words(found.before), _words(found.after)] for found in changes]
         print_rows(["action", "timer", "before", "after"], rows)
-        say(f"{len(changes)} timer{'s' * (len(changes) > 1)} {verb} changed")
+        say(f"1 timer {one} changed" if len(changes) == 1 else f"{len(changes)} timers {many} changed")
 
 
 def _words(one: Schedule | None) -> str:

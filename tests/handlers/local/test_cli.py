@@ -187,7 +187,7 @@ def test_check_online_meets_a_missing_source_and_secret(home: Path) -> None:
     text = text.replace("  shop:", '  gone: {connector: sqlite, url: "sqlite:///gone.db"}\n  shop:')
     text = text.replace("local: {roles", 'api: {roles: [x], key: "secret:api_key"}\n  local: {roles')
     (home / "omni.yaml").write_text(text)
-    assert "note: NOTE: omni.yaml:4: source 'gone': there is no SQLite database at " in good("check", cwd=home).stdout
+    assert "note: omni.yaml:4: source 'gone': there is no SQLite database at " in good("check", cwd=home).stdout
     done = omni("check", "--online", cwd=home)
     assert done.returncode == 1
     assert "gone.db" in done.stdout

@@ -285,6 +285,27 @@ def test_render_says_it_in_the_clouds_words(home: Path) -> None:
     assert "cron(* * * * ? *)" in good("schedule", "render", "--cloud", "aws", cwd=home).stdout
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("name: big-orders\nquery: SELECT 1 AS actual_value\nschedule: '0 9 1 * *'\n", 3),
+        ("alerts:\n  - {name: a, query: SELECT 1 AS actual_value}\n  - name: big-orders\n"
+         "    query: SELECT 1 AS actual_value\n    schedule: '0 9 1 * *'\n", 5),
+        ("- name: big-orders\n  schedule: '0 9 1 * *'\n  query: SELECT 1 AS actual_value\n", 2),
+        ("database: {url: 'sqlite:///data/x.db'}\nalerts:\n  - name: big-orders\n"
+         "    query: SELECT 1 AS actual_value\n    schedule: '0 9 1 * *'\n", 5),
+    ],
+)  # fmt: skip
+def test_a_schedule_that_a_cloud_has_not_is_told_with_its_own_line(home: Path, text: str, line: int) -> None:
+    (home / "alerts" / "orders.yaml").write_text(text)
+    done = omni("schedule", "render", "--cloud", "azure", "--json", cwd=home)
+    told = json.loads(done.stderr)["error"]
+    assert told["message"].startswith(f"alerts/orders.yaml:{line}: alert 'big-orders': ")
+    assert (told["code"], told["details"]["file"], told["details"]["line"]) == (
+        "CONFIG_INVALID", "alerts/orders.yaml", line,
+    )  # fmt: skip
+
+
 def test_timers_are_made_changed_and_deleted_until_they_are_as_the_project_says(home: Path) -> None:
     url, group = shared(Ministack).url, f"g{uuid.uuid4().hex[:8]}"
     client("scheduler", url).create_schedule_group(Name=group)
@@ -303,7 +324,8 @@ def test_timers_are_made_changed_and_deleted_until_they_are_as_the_project_says(
     assert changes("apply") == [("create", "big-orders"), ("create", "sweep")]
     assert changes("plan") == []
     schedule(home, "30 7 * * *")
-    assert changes("apply") == [("change", "big-orders")]
+    assert "1 timer would be changed" in good("schedule", "plan", "--cloud", "aws", cwd=home, env=env).stdout
+    assert "1 timer was changed" in good("schedule", "apply", "--cloud", "aws", cwd=home, env=env).stdout
     (home / "alerts" / "orders.yaml").unlink()
     assert changes("plan") == changes("apply") == [("delete", "big-orders")]
     assert "as the project says" in good("schedule", "plan", "--cloud", "aws", cwd=home, env=env).stdout
