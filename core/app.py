@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -17,9 +17,10 @@ from core.audit import Audit
 from core.deadline import Deadline
 from core.errors import ConfigInvalid, Error, Internal, NotFound, StateConflict
 from core.model import Answer, Ask, Principal, Progress, Rule
+from core.ours import LazyWire, OwnStore, our_own
 from core.policy.grants import TablePolicy
 from core.policy.identity import Identities
-from core.ports import Change, Item, Platform, Store
+from core.ports import Platform
 from core.project import Project
 from core.request import new_id
 from core.settings import Settings
@@ -128,7 +129,7 @@ class App:
 
         with self._making:
             if self._plans is None:
-                self._plans = PlanCache(_OwnStore(self.platform.store))
+                self._plans = PlanCache(OwnStore(self.platform.store))
         return Answering(
             ask,
             settings=self.settings,
@@ -315,7 +316,7 @@ class App:
             event,
             self.project.channel(channel),
             secrets=self.platform.secrets,
-            wire=_LazyWire(self._wire),
+            wire=LazyWire(self._wire),
             smtp=self.project.smtp,
             deadline=deadline,
         )
@@ -357,7 +358,7 @@ class App:
         """The project's salt for hash masks: made once, kept in the store."""
         from core.ports import ABSENT, Put
 
-        store = _OwnStore(self.platform.store)
+        store = OwnStore(self.platform.store)
         item = store.get("project", "mask-salt")
         if item is None:
             # Where another process made it first, that one is read.
@@ -392,44 +393,5 @@ class App:
         self._record(ask, record)
 
     def _record(self, ask: Ask, record: Mapping[str, Any]) -> None:
-        with _our_own():
+        with our_own():
             self.audit.append(ask.principal.tenant, record)
-
-
-@contextlib.contextmanager
-def _our_own() -> Iterator[None]:
-    """Marks the errors of our own state: an alert is not broken because its state cannot be kept."""
-    try:
-        yield
-    except Error as error:
-        error.ours = True
-        raise
-
-
-class _OwnStore:
-    """The store, for what is kept in it while a question is answered."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def get(self, partition: str, key: str) -> Item | None:
-        with _our_own():
-            return self._store.get(partition, key)
-
-    def query(self, partition: str, first: str = "", last: str | None = None, **how: Any) -> Sequence[Item]:
-        with _our_own():
-            return self._store.query(partition, first, last, **how)
-
-    def write(self, partition: str, changes: Sequence[Change]) -> Sequence[str]:
-        with _our_own():
-            return self._store.write(partition, changes)
-
-
-class _LazyWire:
-    """HTTP is imported when a message goes over it."""
-
-    def __init__(self, make: Callable[[], Wire]) -> None:
-        self._make = make
-
-    def send(self, method: str, url: str, **options: Any) -> Any:
-        return self._make().send(method, url, **options)

@@ -20,6 +20,7 @@ from core.alert.evaluate import Evaluation, evaluate, failed
 from core.alert.event import Event
 from core.alert.mute import is_silenced
 from core.alert.outbox import Claim, Known, Outbox, View, partition
+from core.alert.report import as_shown, report
 from core.alert.slot import iso
 from core.errors import ConfigInvalid, Error, Internal, ResourceLimit, StateConflict
 from core.model import Answer, Ask, DeliveryPolicy, Principal, Rule
@@ -294,7 +295,7 @@ class Watcher:
             "skipped": "slot already done",
         }
         if item.get("slot") == iso(slot):
-            shown["instances"] = [_shown(i, i["state"]) for i in item["instances"].values()]
+            shown["instances"] = [as_shown(i, i["state"]) for i in item["instances"].values()]
             if "error" in item:
                 shown["error"] = item["error"]
             return shown
@@ -339,7 +340,7 @@ class Watcher:
             "slot": item.get("slot"),
             "outcome": item.get("outcome"),
             "state": state.overall(item),
-            "instances": [_shown(i, i["state"]) for i in item.get("instances", {}).values()],
+            "instances": [as_shown(i, i["state"]) for i in item.get("instances", {}).values()],
             "health": item.get("health"),
             "missed": item.get("missed"),
             "error": item.get("error"),
@@ -357,49 +358,6 @@ class Watcher:
                 "by": silence["by"],
             },
         }
-
-
-def report(
-    rule: Rule,
-    slot: datetime,
-    evaluation: Evaluation,
-    before: Any,
-    item: dict[str, Any],
-    events: Iterable[Event],
-    done: Delivered,
-) -> dict[str, Any]:
-    """One run as scripts see it."""
-    old = (before or {}).get("instances", {})
-    now = item["instances"]
-    shown: dict[str, Any] = {
-        "alert": rule.name,
-        "slot": iso(slot),
-        "outcome": evaluation.outcome,
-        "instances": [_shown(instance, old[name]["state"] if name in old else "OK") for name, instance in now.items()]
-        + [_shown({**instance, "state": "OK"}, instance["state"]) for name, instance in old.items() if name not in now],
-        "events": [
-            {"id": e["id"], "kind": e["kind"], "channels": list(rule.channels) if e["tell"] else []} for e in events
-        ],
-        "state": state.overall(item),
-        **done.facts(),
-    }
-    if evaluation.error is not None:
-        shown["error"] = dict(evaluation.error)
-    if evaluation.warnings:
-        shown["warnings"] = list(evaluation.warnings)
-    return shown
-
-
-def _shown(instance: dict[str, Any], previous: str) -> dict[str, Any]:
-    return {
-        "key": instance["key"],
-        "state": instance["state"],
-        "previous_state": previous,
-        "severity": instance["severity"],
-        "actual_value": instance["actual_value"],
-        "threshold": instance["threshold"],
-        "context": instance["context"],
-    }
 
 
 def _any_number() -> int:
