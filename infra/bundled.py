@@ -73,7 +73,7 @@ def _why(root: Path, path: Path, source: Mapping[str, Any], taken: Collection[st
         return f"{text} lies outside of the project's folder and is not bundled. {_MOVE}"
     if path.resolve() == root.resolve():
         return (
-            f"{text} is the project's folder itself, which is not bundled as data: it may hold what must not leave "
+            f"{text!r} is the project's folder itself, which is not bundled as data: it may hold what must not leave "
             'this machine. Move the data into a folder of its own, or name it by a pattern such as "*.csv".'
         )
     wanted = path.relative_to(root).as_posix()

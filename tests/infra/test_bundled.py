@@ -47,7 +47,7 @@ FILES, SQLITE = "{{connector: files, path: {}}}", "{{connector: sqlite, url: {}}
         (FILES.format("../outside"), r"\.\./outside lies outside of the project's folder"),
         (FILES.format("/srv/data"), "/srv/data is a place of this machine"),
         (FILES.format("~/data"), "~/data is a place of this machine"),
-        (FILES.format('"."'), r"\. is the project's folder itself.*own, or name it by a pattern"),
+        (FILES.format('"."'), r"'\.' is the project's folder itself.*own, or name it by a pattern"),
         (FILES.format("./tickets/.."), "lies outside of the project's folder"),
         (FILES.format("nowhere"), "there is no nowhere in the project's folder"),
         (FILES.format('"*.parquet"'), r"nothing of \*\.parquet is bundled"),
