@@ -44,7 +44,9 @@ def serve(options: argparse.Namespace) -> int:
     thread.start()
     host, port = server.server_address[:2]
     scheduled = sum(1 for rule in app.project.alerts.values() if rule.enabled and rule.schedule)
-    sys.stderr.write(f"omni serves http://{host!s}:{port}, {scheduled} alerts on schedule. Ctrl-C stops.\n")
+    sys.stderr.write(
+        f"omni serves http://{host!s}:{port}, {scheduled} alert{'s' * (scheduled != 1)} on schedule. Ctrl-C stops.\n"
+    )
     sys.stderr.flush()
     stop.wait()
     server.shutdown()
