@@ -6,7 +6,8 @@ the first parser reads differently still meets the list.
 
 Left out on purpose: functions that read files, settings, secrets, the catalog or other statements; that write (log,
 sequence, variable, seed); that sleep; that report on storage (``stats``); and those that neither a time limit nor a
-memory limit stops (edit distances are quadratic in one uninterruptible call).
+memory limit stops (edit distances are quadratic in one uninterruptible call). OPERATOR(schema.op) is left out with
+them: it calls whatever function somebody has put behind it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ NODES = frozenset(
     HavingMax HexString ILike Identifier IgnoreNulls In IntDiv Intersect Interval IntervalOp IntervalSpan Is JSON
     JSONExtractQuote JSONKeyValue JSONPath JSONPathFilter JSONPathKey JSONPathPart JSONPathRecursive JSONPathRoot
     JSONPathSelector JSONPathSlice JSONPathSubscript JSONPathUnion JSONPathWildcard JSONValue Join Kwarg LT LTE
-    Lambda Lateral Like Limit LimitOptions Literal Mod Mul NEQ Neg Not Null NullSafeEQ NullSafeNEQ Offset Operator
+    Lambda Lateral Like Limit LimitOptions Literal Mod Mul NEQ Neg Not Null NullSafeEQ NullSafeNEQ Offset
     Or Order Ordered Overlaps Parameter Paren Pivot PivotAlias PivotAny Placeholder PositionalColumn Pow
     PropertyEQ Qualify RawString RegexpLike RespectNulls Rollup Select SetOperation SimilarTo Slice Star Sub
     Subquery Table TableAlias TableColumn TableSample Tuple UnicodeString Union UnpivotColumns Values Var Where

@@ -104,6 +104,14 @@ class PostgresSide:
             return f"CAST({name} AS bigint)"
         return name
 
+    def plain(self, expression: str) -> str:
+        """``expression`` of this column for a query in PostgreSQL's own dialect.
+
+        citext leaves as text: where its extension's operators are out of reach, it is text to ``=`` and yet folds case
+        in GROUP BY, DISTINCT and ORDER BY, which ask for no operator by name.
+        """
+        return f"CAST({expression} AS text)" if self.column.base == "citext" else expression
+
     def fitted(self, op: Comparison, value: Any) -> tuple[Comparison, Any] | bool:
         return op, value
 

@@ -30,10 +30,20 @@ BATCH = 10_000
 CONNECT_S = 10
 _GONE = ("42P01", "42703")
 """SQLSTATEs: undefined_table, undefined_column."""
+_FOREIGN = ("42883", "42704")
+"""undefined_function (operators too), undefined_object (types)."""
 _SCHEME = re.compile(r"(postgres|postgresql)(\+\w+)?://")
+_SETTINGS = """
+SET LOCAL statement_timeout = {0}; SET LOCAL lock_timeout = {0};
+SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO';
+SELECT pg_catalog.set_config('omnisentinel.schema', coalesce(pg_catalog.current_schema(), ''), true);
+SET LOCAL search_path = pg_catalog, pg_temp
+"""
+"""A name without a schema is the system's own: an operator or an overload that somebody has added runs their code,
+with the rights of our user. The default schema is noted before, for the names of tables."""
 _TABLES = """
-SELECT CASE WHEN n.nspname = current_schema() THEN c.relname ELSE n.nspname || '.' || c.relname END AS name,
-       n.nspname, c.relname
+SELECT CASE n.nspname WHEN current_setting('omnisentinel.schema') THEN c.relname
+       ELSE n.nspname || '.' || c.relname END AS name, n.nspname, c.relname
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition
   AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
@@ -175,8 +185,9 @@ class PostgresSource:
         with self._reading(deadline) as connection:
             qualified = self._place(connection, table.name)
             sides = self._sides(table, self._columns(connection, qualified))
-        named = [f"{expression} AS {quoted(name)}" for name, expression in columns or ()]
-        chosen = "*" if columns is None else ", ".join(named) or "NULL"
+        shown = [(name, sides[name].plain(sql) if name in sides else sql) for name, sql in columns or ()]
+        named = [f"{expression} AS {quoted(name)}" for name, expression in shown]
+        chosen = _as_stored(sides) if columns is None else ", ".join(named) or "NULL"
         sql = f"SELECT {chosen} FROM {qualified}"  # noqa: S608 (names quoted or ours, values bound)
         if rows == EVERY_ROW:
             return sql
@@ -213,10 +224,7 @@ class PostgresSource:
         try:
             with engine.connect().execution_options(postgresql_readonly=True) as connection:
                 milliseconds = max(1, int(left * 1000))
-                connection.exec_driver_sql(
-                    f"SET LOCAL statement_timeout = {milliseconds}; SET LOCAL lock_timeout = {milliseconds}; "
-                    "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'"
-                )
+                connection.exec_driver_sql(_SETTINGS.format(milliseconds))
                 yield connection
         except SQLAlchemyError as err:
             raise self._explain(err, deadline) from None
@@ -285,8 +293,9 @@ class PostgresSource:
                 else "sent a value that cannot be read"
             )
             return SourceError(f"Source {self.name}: PostgreSQL {what} ({type(cause).__name__}).", source=self.name)
+        hint = " Only operators, functions and types of the system itself can be used." if state in _FOREIGN else ""
         return SourceError(
-            f"Source {self.name}: PostgreSQL says {_condition(cause)} ({state}).",
+            f"Source {self.name}: PostgreSQL says {_condition(cause)} ({state}).{hint}",
             source=self.name,
             sqlstate=state,
             catalog_changed=state in _GONE or None,
@@ -342,6 +351,11 @@ def _select(
     if scan.limit is not None and all_pushed:
         sql += f" LIMIT {int(scan.limit)}"
     return driver_sql(sql, where.params)
+
+
+def _as_stored(sides: Mapping[str, PostgresSide]) -> str:
+    """Every column of a table of which all may be read."""
+    return ", ".join(f"{side.plain(side.name)} AS {side.name}" for side in sides.values()) or "NULL"
 
 
 _TOKEN = re.compile(

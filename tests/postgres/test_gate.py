@@ -34,7 +34,18 @@ policies:
     rows: [{where: {team: {in: $user.teams}}}]
     columns: {salary: {mask: "null", unless_roles: [hr]}}
 """
-ONLY_TWO = {"one": "", "two": "CREATE TABLE only_two (id BIGINT)"}
+ONLY_TWO = {
+    "one": "",
+    "two": """
+        CREATE TABLE only_two (id BIGINT);
+        CREATE SCHEMA hr;
+        CREATE FUNCTION hr.leak(a BIGINT, b INT) RETURNS BIGINT LANGUAGE sql AS 'SELECT id FROM public.secret';
+        CREATE OPERATOR hr.+ (LEFTARG = BIGINT, RIGHTARG = INT, FUNCTION = hr.leak);
+        CREATE OPERATOR public.<-> (LEFTARG = BIGINT, RIGHTARG = INT, FUNCTION = hr.leak);
+        CREATE OPERATOR public.@> (LEFTARG = BIGINT, RIGHTARG = INT, FUNCTION = hr.leak);
+        CREATE FUNCTION public.upper(BIGINT) RETURNS BIGINT LANGUAGE sql AS 'SELECT id FROM public.secret';
+    """,
+}
 HIDDEN = {"one": "", "two": ", (2, 'b', 'bob', 900, 'no number'), (3, 'b', '12', NULL, '7')"}
 ATTACKS = [
     "SELECT * FROM crm.people",
@@ -95,6 +106,14 @@ ATTACKS = [
     "SELECT 1; DROP TABLE people",
     "SELECT count(*) FROM (people p JOIN free f ON f.id = p.id)",
     "SELECT name FROM people WHERE id NOT IN (SELECT id FROM free)",
+    "SELECT id OPERATOR(hr.+) 1 AS x FROM free",
+    "SELECT id OPERATOR(pg_catalog.+) 1 AS x FROM free",
+    "SELECT id OPERATOR(hr.+) ANY (ARRAY[1]) AS x FROM free",
+    "SELECT id <-> 1 AS x FROM free",
+    "SELECT id @> 1 AS x FROM free",
+    "SELECT upper(id) AS x FROM free",
+    'SELECT id::text COLLATE hr."x" AS x FROM free',
+    "SELECT 'x'::hr.kind AS x FROM free",
 ]
 
 

@@ -196,7 +196,10 @@ def test_a_changed_column_is_an_error_not_other_values(source: PostgresSource, p
         with pytest.raises(SourceError, match="no longer there") as caught:
             list(source.open(Scan("t", old, ("id",)), fetching()))
         assert caught.value.details["catalog_changed"] is True
-        for sql, condition in (("SELECT 1 FROM moving", "undefined table"), ("SELECT x FROM everything", "column")):
+        for sql, condition in (
+            ("SELECT 1 FROM public.moving", "undefined table"),
+            ("SELECT x FROM public.everything", "column"),
+        ):
             with pytest.raises(SourceError, match=condition) as caught:
                 source.run(Fragment("crm", sql), fetching())
             assert caught.value.details["catalog_changed"] is True
@@ -207,7 +210,7 @@ def test_a_changed_column_is_an_error_not_other_values(source: PostgresSource, p
 
 def test_fragments(source: PostgresSource) -> None:
     sql = """SELECT feeling, count(*) AS n, sum(exact) AS s, ':not a param' AS t, '5%' AS p, 10::int8 AS c
-             FROM everything WHERE title <> :who AND id < :most GROUP BY 1 ORDER BY 1"""
+             FROM public.everything WHERE title <> :who AND id < :most GROUP BY 1 ORDER BY 1"""
     f = fetching()
     found = source.run(Fragment("crm", sql, {"who": "it's", "most": 5}), f)
     assert found.columns[1:] == (("n", "BIGINT"), ("s", ""), ("t", "VARCHAR"), ("p", "VARCHAR"), ("c", "BIGINT"))
@@ -235,6 +238,29 @@ def test_a_fragment_only_reads(source: PostgresSource, sql: str) -> None:
     assert source.run(Fragment("crm", "SELECT count(*) FROM sales.orders"), fetching()).rows == [(25_000,)]
 
 
+def test_what_somebody_added_to_the_database_is_not_reached_by_a_bare_name(
+    source: PostgresSource, postgres_url: str
+) -> None:
+    import psycopg
+
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("CREATE EXTENSION citext")
+        connection.execute("CREATE TABLE mails (id int, mail citext); INSERT INTO mails VALUES (1, 'A@x'), (2, 'a@x')")
+        connection.execute("CREATE FUNCTION upper(int) RETURNS int LANGUAGE sql AS 'SELECT 5'")
+        connection.execute("CREATE OPERATOR public.<-> (LEFTARG = int, RIGHTARG = int, FUNCTION = int4mi)")
+    for sql in ("SELECT upper(1)", "SELECT 2 <-> 1", "SELECT CAST('a' AS citext)"):
+        with pytest.raises(SourceError, match="of the system itself"):
+            source.run(Fragment("crm", sql), fetching())
+    found = table(source, "mails")
+    assert [c.type for c in found.columns] == ["INTEGER", "VARCHAR"]
+    # It is text wherever it is compared, as in a scan.
+    for columns in (None, [("id", '"id"'), ("mail", '"mail"')]):
+        inner = source.permitted(found, columns, EVERY_ROW, {}, Deadline(20))
+        assert source.run(Fragment("crm", f"SELECT id FROM ({inner}) m WHERE mail = 'a@x'"), fetching()).rows == [(2,)]
+        assert len(source.run(Fragment("crm", f"SELECT mail FROM ({inner}) m GROUP BY mail"), fetching()).rows) == 2
+    assert rows(source, "mails", "id", where=Compare("mail", "=", "a@x")) == [(2,)]
+
+
 def test_a_slow_query_ends_with_the_deadline(source: PostgresSource) -> None:
     source.table_names(Deadline(20))
     with pytest.raises(SourceTimeout):
@@ -252,10 +278,10 @@ def test_messages_hold_no_password_and_no_value(postgres_url: str, source: Postg
         gone.table_names(Deadline(20))
     assert PASSWORD not in str(away.value)
     with pytest.raises(SourceError) as failed:
-        source.run(Fragment("crm", "SELECT CAST(title AS int) FROM everything"), fetching())
+        source.run(Fragment("crm", "SELECT CAST(title AS int) FROM public.everything"), fetching())
     assert "alpha" not in str(failed.value) and "invalid text representation" in str(failed.value)
     with pytest.raises(SourceError, match="division by zero"):
-        source.run(Fragment("crm", "SELECT 1 / (id - id) FROM everything"), fetching())
+        source.run(Fragment("crm", "SELECT 1 / (id - id) FROM public.everything"), fetching())
 
 
 def test_the_password_may_be_a_secret_of_its_own_and_be_rotated(postgres_url: str) -> None:
@@ -272,7 +298,7 @@ def test_what_the_user_may_not_read_is_not_listed(postgres_url: str) -> None:
     weak = PostgresSource("crm", lambda: (postgres_url.replace(f"owner:{PASSWORD}", "weak:weakpw"), None))
     assert weak.table_names(Deadline(20)) == ["happy"]
     with pytest.raises(SourceAuth, match="GRANT SELECT"):
-        weak.run(Fragment("crm", "SELECT * FROM closed_one"), fetching())
+        weak.run(Fragment("crm", "SELECT * FROM public.closed_one"), fetching())
     weak.close()
 
 
