@@ -20,6 +20,7 @@ from sqlglot.parser import Parser
 
 from core.errors import SqlRejected, SqlSyntax
 from core.query import values, vet
+from core.query.bounds import Meter, TooLongError, check_chains, check_depth, check_indexes
 from core.query.names import Ref, fresh_prefix, references
 
 MAX_BYTES = 65_536
@@ -27,8 +28,6 @@ MAX_TOKENS = 8_000
 STEPS_PER_TOKEN = 60
 """The parser goes back and tries again; some short texts make it do so exponentially. Honest queries of our corpus
 stay under 12 steps a token."""
-
-MAX_DEPTH = 120
 
 # sqlglot warns on stderr when it falls back to an opaque command; we refuse those with an error of our own.
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
@@ -73,26 +72,33 @@ def parse(
 # ── text -> tree ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class _TooManyStepsError(Exception):
-    pass
-
-
 @cache
-def _budgeted(dialect: str) -> type[Parser]:
-    """The dialect's parser, which gives up when it goes back too often."""
+def _metered(dialect: str) -> type[Parser]:
+    """The dialect's parser, which gives up when it goes back too often or takes too long."""
     base: Any = Dialect.get_or_raise(dialect).parser_class
 
-    class Budgeted(base):  # type: ignore[misc]  # the base is chosen at run time
-        steps = 0
-        budget = 0
+    class Metered(base):  # type: ignore[misc]  # the base is chosen at run time
+        meter: Meter
 
         def _advance(self, times: int = 1) -> None:
-            self.steps += 1
-            if self.steps > self.budget:
-                raise _TooManyStepsError
+            self.meter.step()
             super()._advance(times)
 
-    return Budgeted
+    return Metered
+
+
+def _parser(dialect: str, chosen: Any, tokens: int) -> Any:
+    parser: Any = _metered(dialect)(dialect=chosen)
+    meter = parser.meter = Meter(STEPS_PER_TOKEN * tokens + 2_000)
+    read = chosen.to_json_path
+
+    def to_json_path(path: exp.Expr | None) -> exp.Expr | None:
+        meter.path(path.name if path is not None else "")
+        found: exp.Expr | None = read(path)
+        return found
+
+    chosen.to_json_path = to_json_path
+    return parser
 
 
 def _one_query(sql: str, dialect: str) -> exp.Query:
@@ -108,7 +114,7 @@ def _one_query(sql: str, dialect: str) -> exp.Query:
         raise SqlSyntax("The query is empty. Write a SELECT.")
     if "\x00" in sql:
         raise SqlSyntax("The query holds a NUL character. Remove it.")
-    chosen = Dialect.get_or_raise(dialect)
+    chosen: Any = Dialect.get_or_raise(dialect)
     try:
         tokens = chosen.tokenize(sql)
         repaired = _with_typed_literals(sql, tokens)
@@ -122,12 +128,13 @@ def _one_query(sql: str, dialect: str) -> exp.Query:
             f"The query has {len(tokens):,} words and signs; at most {MAX_TOKENS:,} are read. "
             "Put long lists into a table or a file source and join it."
         )
-    _check_depth(tokens)
-    parser: Any = _budgeted(dialect)(dialect=chosen)
-    parser.budget = STEPS_PER_TOKEN * len(tokens) + 2_000
+    check_depth(tokens)
+    check_chains(tokens)
+    check_indexes(tokens)
+    parser = _parser(dialect, chosen, len(tokens))
     try:
         statements = [s for s in parser.parse(tokens, sql) if s is not None and not isinstance(s, exp.Semicolon)]
-    except _TooManyStepsError:
+    except TooLongError:
         raise SqlRejected(
             "The query is too tangled to read in bounded time. Give each JOIN its own ON and nest less."
         ) from None
@@ -172,19 +179,6 @@ def _with_typed_literals(sql: str, tokens: list[Any]) -> str:
             out += [sql[end : before.start], "(", sql[before.start : literal.end + 1], ")"]
             end = literal.end + 1
     return "".join([*out, sql[end:]])
-
-
-def _check_depth(tokens: list[Any]) -> None:
-    depth = deepest = 0
-    for token in tokens:
-        text = token.text
-        if text in ("(", "[", "{"):
-            depth += 1
-            deepest = max(deepest, depth)
-        elif text in (")", "]", "}"):
-            depth -= 1
-    if deepest > MAX_DEPTH:
-        raise SqlRejected(f"The query nests {deepest} brackets; at most {MAX_DEPTH} are read. Split it with WITH.")
 
 
 def _first_line(error: Exception) -> str:

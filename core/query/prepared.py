@@ -33,6 +33,7 @@ _CODE = (
     "query/allowed.py",
     "query/asked.py",
     "query/attributes.py",
+    "query/bounds.py",
     "query/fragment.py",
     "query/kept.py",
     "query/moments.py",

@@ -17,16 +17,34 @@ NOW_MARK = "omni_now"
 """Meta of a literal that stands for the time of asking, so that a plan can be kept without it."""
 
 
+def replace(tree: exp.Query, found: Mapping[int, exp.Expr]) -> None:
+    """Put ``found`` in the place of the nodes of these ids: each list that holds some is made anew once.
+
+    ``Expr.replace`` goes over the whole list for each.
+    """
+    lists = {}
+    for node in tree.walk():
+        if id(node) not in found or node.parent is None or node.arg_key is None:
+            continue
+        if node.index is None:
+            node.replace(found[id(node)])
+        else:
+            lists[id(node.parent), node.arg_key] = node.parent, node.arg_key
+    for parent, key in lists.values():
+        parent.set(key, [found.get(id(child), child) for child in parent.args[key]])
+
+
 def bind(tree: exp.Query, params: Mapping[str, Any]) -> None:
-    used = set()
-    for node in list(tree.find_all(exp.Placeholder, exp.Parameter)):
+    used, bound = set(), {}
+    for node in tree.find_all(exp.Placeholder, exp.Parameter):
         name = node.name
         if not name or name == "?":
             raise SqlRejected("Positional parameters (?) are not supported. Name them: $name.")
         if name not in params:
             raise SqlRejected(f"The parameter ${name} has no value. Pass it (--param {name}=..., or params).", key=name)
         used.add(name)
-        node.replace(literal(params[name], name))
+        bound[id(node)] = literal(params[name], name)
+    replace(tree, bound)
     unused = sorted(set(params) - used)
     if unused:
         raise SqlRejected(f"The query does not use the parameter {unused[0]!r}. Remove it or write ${unused[0]}.")
@@ -54,11 +72,15 @@ def literal(value: Any, name: str = "") -> exp.Expr:
 def fix_now(tree: exp.Query, now: datetime, timezone: str) -> None:
     """Replace now() and its kin by literals: one instant for all sources of one ask, the slot for an alert."""
     texts = asked.texts(now, timezone)
-    found = [(node, kind) for node in tree.walk() if (kind := _now_kind(node))]
-    for node, kind in found:
-        fixed = exp.cast(exp.Literal.string(texts[kind]), _NOW_TYPES[kind], dialect="duckdb")
-        fixed.meta[NOW_MARK] = kind
-        node.replace(fixed)
+    casts = {
+        kind: exp.cast(exp.Literal.string(texts[kind]), type_, dialect="duckdb") for kind, type_ in _NOW_TYPES.items()
+    }
+    found: dict[int, exp.Expr] = {}
+    for node in tree.walk():
+        if kind := _now_kind(node):
+            found[id(node)] = fixed = casts[kind].copy()
+            fixed.meta[NOW_MARK] = kind
+    replace(tree, found)
 
 
 _NOW_TYPES: Mapping[asked.Kind, str] = {
@@ -96,11 +118,13 @@ def keep_names(tree: exp.Query) -> None:
     """Name outputs whose text we are about to change (now(), subqueries) as the query spells them."""
     if not isinstance(tree, exp.Select):
         return
-    for node in list(tree.expressions):
-        if isinstance(node, exp.Alias | exp.Star | exp.Column):
-            continue
-        if isinstance(node, exp.Query | exp.Subquery) or any(
-            _now_kind(n) or isinstance(n, exp.Query) for n in node.walk()
-        ):
-            name = node.sql(dialect="duckdb", comments=False)
-            node.replace(exp.alias_(node.copy(), name if len(name) <= 60 else name[:59] + "…", quoted=True))
+    tree.set("expressions", [_named(node) for node in tree.expressions])
+
+
+def _named(node: exp.Expr) -> exp.Expr:
+    if isinstance(node, exp.Alias | exp.Star | exp.Column):
+        return node
+    if isinstance(node, exp.Query | exp.Subquery) or any(_now_kind(n) or isinstance(n, exp.Query) for n in node.walk()):
+        name = node.sql(dialect="duckdb", comments=False)
+        return exp.alias_(node.copy(), name if len(name) <= 60 else name[:59] + "…", quoted=True)
+    return node

@@ -25,6 +25,7 @@ def check(tree: exp.Query, dialect: str) -> None:
     growth = 1
     set_operations = tables = replaces = 0
     _check_subqueries(tree)
+    lambdas = tree.find(exp.Lambda, exp.Comprehension) is not None
     for node in tree.walk():
         name = type(node).__name__
         if isinstance(node, exp.Func) and not isinstance(node, exp.And | exp.Or):
@@ -32,7 +33,7 @@ def check(tree: exp.Query, dialect: str) -> None:
                 raise _function_rejected(_function_name(node))
             if isinstance(node, exp.Anonymous | exp.AnonymousAggFunc | exp.CombinedAggFunc | exp.ParameterizedAgg):
                 _check_name(node.name, dialect, in_from=isinstance(node.parent, exp.Table))
-            growth *= _growth(node)
+            growth *= _growth(node, lambdas=lambdas)
             replaces += isinstance(node, exp.Replace | exp.RegexpReplace | exp.Translate)
             if replaces > MAX_REPLACES and node.find_ancestor(exp.Replace, exp.RegexpReplace):
                 raise SqlRejected(f"More than {MAX_REPLACES} replacements inside one another may blow a text up.")
@@ -94,20 +95,38 @@ _TABLE_PLACES = (exp.From, exp.Join, exp.SetOperation, exp.CTE, exp.Subquery, ex
 
 def check_fan_out(tree: exp.Query) -> None:
     """A CTE used twice in one that is used twice: the engine unfolds that to a plan of exponential size."""
-    weights: dict[str, int] = {}
-    for cte in tree.find_all(exp.CTE):
-        weights[cte.alias] = 1
-    for _ in range(len(weights)):
-        changed = False
-        for cte in tree.find_all(exp.CTE):
-            used = [t.name for t in cte.this.find_all(exp.Table) if t.name in weights and t.name != cte.alias]
-            weight = min(1 + sum(weights[name] for name in used), MAX_FAN_OUT + 1)
-            if weight != weights[cte.alias]:
-                weights[cte.alias], changed = weight, True
-        if not changed:
-            break
-    if any(weight > MAX_FAN_OUT for weight in weights.values()):
+    if any(weight > MAX_FAN_OUT for weight in _weights(_uses(tree)).values()):
         raise SqlRejected("The CTEs use one another too many times over. Ask for less in one query.")
+
+
+def _uses(tree: exp.Query) -> dict[str, list[str]]:
+    """By CTE the CTEs that it reads, in itself or in one within it; as often as it does."""
+    around = {cte.alias: cte.find_ancestor(exp.CTE) for cte in tree.find_all(exp.CTE)}
+    uses: dict[str, list[str]] = {name: [] for name in around}
+    for table in tree.find_all(exp.Table):
+        cte = table.find_ancestor(exp.CTE) if table.name in uses else None
+        while cte is not None:
+            if cte.alias != table.name:
+                uses[cte.alias].append(table.name)
+            cte = around[cte.alias]
+    return uses
+
+
+def _weights(uses: dict[str, list[str]]) -> dict[str, int]:
+    """How many tables are read where a CTE is unfolded: each is weighed once, behind those that it reads."""
+    weights: dict[str, int] = {}
+    begun: set[str] = set()
+    pending = list(uses)
+    while pending:
+        name = pending[-1]
+        begun.add(name)
+        before = {used for used in uses[name] if used not in begun}
+        if before and name not in weights:
+            pending += before
+            continue
+        weights[name] = min(1 + sum(weights.get(used, 1) for used in uses[name]), MAX_FAN_OUT + 1)
+        pending.pop()
+    return weights
 
 
 def _check_table(node: exp.Table) -> None:
@@ -153,7 +172,7 @@ def _title(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).upper()
 
 
-def _growth(node: exp.Func) -> int:
+def _growth(node: exp.Func, *, lambdas: bool) -> int:
     """How many times larger than its arguments the result may become; rejects sizes that are not literals."""
     name = _function_name(node).lower()
     if isinstance(node, exp.Repeat):
@@ -161,7 +180,7 @@ def _growth(node: exp.Func) -> int:
     if isinstance(node, exp.Pad):
         return _literal_size(node.expression, "lpad/rpad")
     if isinstance(node, exp.GenerateSeries):
-        return _series(node)
+        return _series(node, lambdas=lambdas)
     if isinstance(node, exp.Space):
         return _literal_size(node.this, "space")
     if name in ("list_resize", "array_resize", "bitstring") and len(node.expressions) > 1:
@@ -174,7 +193,7 @@ def _growth(node: exp.Func) -> int:
     return 1
 
 
-def _series(node: exp.GenerateSeries) -> int:
+def _series(node: exp.GenerateSeries, *, lambdas: bool) -> int:
     """A series in FROM over constants is made row by row and can be stopped; as a value it is made in one piece."""
     constant = node.find(exp.Column, exp.Query) is None
     if isinstance(node.parent, exp.Table) and constant:
@@ -191,7 +210,7 @@ def _series(node: exp.GenerateSeries) -> int:
     if size > 100_000:
         raise SqlRejected(f"A list of {size:,} numbers is too long for a value. Put the series into FROM.")
     # Lists in lambdas of lists multiply; a list by itself may be long.
-    return max(1, size) if node.root().find(exp.Lambda, exp.Comprehension) else 1
+    return max(1, size) if lambdas else 1
 
 
 def _integer(node: exp.Expr) -> int | None:
