@@ -12,12 +12,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sqlglot import exp
 
 from core.errors import SqlRejected
-from core.query import attributes, plan, portable, sqlite_text
+from core.query import attributes, plan, portable, rowids, sqlite_text
 from core.query.prepared import Prepared
 
 if TYPE_CHECKING:
@@ -49,9 +49,12 @@ def native(
     _check_masks(bound)
     if statement.dialect == "postgres":
         attributes.check(statement.tree, bound)
-    if private_source is not None and statement.dialect == "sqlite":
-        _quoted_texts(statement, bound)
-    return _plan(statement, bound, fitting[0], None, deadline, whole=private_source is not None)
+    added: Mapping[int, tuple[tuple[str, str], ...]] = {}
+    if statement.dialect == "sqlite":
+        if private_source is not None:
+            _quoted_texts(statement, bound)
+        added = rowids.needed(statement.tree, bound, cast(rowids.HasRowids, fitting[0]), deadline)
+    return _plan(statement, bound, fitting[0], None, deadline, whole=private_source is not None, added=added)
 
 
 def from_duckdb(
@@ -107,17 +110,21 @@ def _plan(
     deadline: Deadline,
     *,
     whole: bool = False,
+    added: Mapping[int, tuple[tuple[str, str], ...]] | None = None,
 ) -> Prepared:
-    """``output`` None: the query is in the database's own dialect. ``whole``: all of the database may be read."""
+    """``output`` None: the query is in the database's own dialect. ``whole``: all of the database may be read.
+
+    ``added``: what a reference has to show besides its columns, by the id of its node.
+    """
     values: dict[str, Any] = {}
     texts: dict[str, str] = {}
     # Nobody can write a name into the query that is drawn now.
     marker = f"__omni_{os.urandom(12).hex()}_"
     for index, b in enumerate(bound):
         b.name = f"{marker}{index}_"
-        texts[b.name] = _permitted(
-            b, source, None if output is None else statement.names, values, deadline, whole=whole
-        )
+        names = None if output is None else statement.names
+        more = (added or {}).get(id(b.ref.node), ())
+        texts[b.name] = _permitted(b, source, names, values, deadline, whole=whole, added=more)
         plan.rename(b)
     moments = [] if output is None else sqlite_text.translate(statement.tree)
     template = statement.tree.sql(dialect=source.dialect, comments=False)
@@ -151,10 +158,11 @@ def _permitted(
     deadline: Deadline,
     *,
     whole: bool,
+    added: Sequence[tuple[str, str]],
 ) -> str:
     """The SELECT that stands for one reference. ``names``: of the query; None keeps all columns as they are stored."""
     visible = bound.visible
-    if whole:
+    if whole and not added:
         return source.permitted(visible.origin, None, visible.decision.rows, values, deadline)
     columns: list[tuple[str, str]] = []
     for column in visible.table.columns:
@@ -165,7 +173,7 @@ def _permitted(
             columns.append((column.name, name.sql(dialect=source.dialect)))
         elif column.name.lower() in names:
             columns.append((column.name, sqlite_text.guarded(name, column.type).sql(dialect=source.dialect)))
-    return source.permitted(visible.origin, columns, visible.decision.rows, values, deadline)
+    return source.permitted(visible.origin, [*columns, *added], visible.decision.rows, values, deadline)
 
 
 def _masked(bound: Sequence[BoundRef]) -> tuple[str, ...]:

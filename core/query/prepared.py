@@ -45,6 +45,7 @@ _CODE = (
     "query/predicates.py",
     "query/prepared.py",
     "query/qualify.py",
+    "query/rowids.py",
     "query/sqlite_text.py",
     "query/values.py",
     "query/vet.py",

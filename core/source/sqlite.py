@@ -77,6 +77,17 @@ class SqliteSource:
             row = connection.execute("PRAGMA schema_version").fetchone()
         return str(row[0])
 
+    def rowid(self, table: Table, deadline: Deadline) -> str | None:
+        """The name under which the table's own rowid can be read, None where it has none."""
+        with self._connection(deadline, introspect=True) as connection:
+            kept = any(
+                name == table.name and kind == "table" and not without
+                for schema, name, kind, _, without, *_ in connection.execute("PRAGMA main.table_list")
+                if schema == "main"
+            )
+        taken = {name.lower() for name, _ in self._declared(table.name, deadline)}
+        return next((name for name in ("rowid", "_rowid_", "oid") if kept and name not in taken), None)
+
     def _declared(self, table: str, deadline: Deadline) -> list[tuple[str, str]]:
         with self._connection(deadline, introspect=True) as connection:
             rows = connection.execute(f"PRAGMA main.table_xinfo({quoted(table)})")
