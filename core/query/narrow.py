@@ -143,8 +143,11 @@ def _renames_columns(node: exp.Expr) -> bool:
 
 def _conjuncts(select: exp.Select) -> Iterator[tuple[exp.Expr, set[int] | None]]:
     """Conjuncts of WHERE (for every table: each comparison rejects the NULLs an outer join adds) and of inner ONs."""
+    if _pairs_by_place(select):
+        return
     where = select.args.get("where")
-    if where is not None and not _has_full_join_only(select):
+    # USING SAMPLE draws from what FROM gives: what WHERE drops has been drawn as well.
+    if where is not None and not select.args.get("sample"):
         for part in conjuncts_of(where.this):
             yield part, None
     for join in select.args.get("joins") or []:
@@ -161,10 +164,13 @@ def _conjuncts(select: exp.Select) -> Iterator[tuple[exp.Expr, set[int] | None]]
             yield part, readers
 
 
-def _has_full_join_only(select: exp.Select) -> bool:
+def _pairs_by_place(select: exp.Select) -> bool:
     """POSITIONAL and ASOF joins pair rows by place: dropping a row on one side changes the other's partner."""
+    read = [part for part in (select.args.get("from_"), *(select.args.get("joins") or [])) if part is not None]
     return any(
-        str(j.args.get("method") or "").upper() in ("POSITIONAL", "ASOF") for j in select.args.get("joins") or []
+        str(join.args.get("method") or "").upper() in ("POSITIONAL", "ASOF")
+        for part in read
+        for join in part.find_all(exp.Join)
     )
 
 
@@ -227,7 +233,9 @@ def _incoming(
 def _passes_rows(select: exp.Select) -> bool:
     """No clause that makes an outer predicate mean something else below it."""
     stops = ("group", "having", "qualify", "limit", "offset", "distinct", "windows", "sample")
-    return not any(select.args.get(arg) for arg in stops) and all(row_wise(e) for e in select.expressions)
+    if any(select.args.get(arg) for arg in stops) or _pairs_by_place(select):
+        return False
+    return all(row_wise(e) for e in select.expressions)
 
 
 _ROW_WISE = frozenset(

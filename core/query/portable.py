@@ -137,6 +137,8 @@ def _check_select(tree: exp.Select, scope: _Scope) -> Output:
             types.append(_whole_type(inner, scope) if kind == "int" else _TYPES[kind])
             # Where rows or groups are dropped, one that overflowed may be among them.
             _check_overflow(inner, scope, noticed=not any(tree.args.get(c) for c in ("limit", "offset", "having")))
+        if node.alias_or_name.lower() in scope.outputs and (tree.args.get("order") or tree.args.get("having")):
+            raise NotPortableError("two output columns have one name but for case")
         scope.outputs[node.alias_or_name.lower()] = kind
     for join in tree.args.get("joins") or []:
         _truth(join.args["on"], scope)
@@ -229,29 +231,30 @@ def _check_grouping(tree: exp.Select, scope: _Scope) -> None:
             if not isinstance(node, exp.Column):
                 raise NotPortableError("it groups by something that is no column")
             kind_of(node, scope)
-    elif tree.find(exp.AggFunc) is not None:
-        bare = [
-            c
-            for e in tree.expressions
-            for c in e.find_all(exp.Column)
-            if c.find_ancestor(exp.AggFunc, exp.Filter) is None
-        ]
-        if bare:
-            raise NotPortableError("a column stands beside an aggregate without GROUP BY")
-    if group is not None:
-        grouped = {(c.table.lower(), c.name.lower()) for c in group.expressions}
-        for e in tree.expressions:
-            for c in e.find_all(exp.Column):
-                if (
-                    c.find_ancestor(exp.AggFunc, exp.Filter) is None
-                    and (c.table.lower(), c.name.lower()) not in grouped
-                ):
-                    raise NotPortableError("an output column is neither grouped nor aggregated")
     for ordered in order.expressions if order is not None else []:
         if not isinstance(ordered, exp.Ordered) or not isinstance(ordered.this, exp.Column):
             raise NotPortableError("it is ordered by something that is no column")
         if ordered.this.name.lower() not in scope.outputs:
             scope.kind(ordered.this)
+    _check_ungrouped(tree, scope)
+
+
+def _check_ungrouped(tree: exp.Select, scope: _Scope) -> None:
+    """A column of no one row: DuckDB refuses it, SQLite takes any."""
+    group, having, order = (tree.args.get(clause) for clause in ("group", "having", "order"))
+    sorted_by = [o.this for o in order.expressions] if order is not None else []
+    of_rows = [c for c in sorted_by if c.table or c.name.lower() not in scope.outputs]
+    if tree.args.get("distinct") is not None and of_rows:
+        raise NotPortableError("distinct rows are ordered by what they do not show")
+    if group is None and having is None and not any(e.find(exp.AggFunc) for e in tree.expressions):
+        return
+    grouped = {(c.table.lower(), c.name.lower()) for c in group.expressions} if group is not None else set()
+    for part in [*tree.expressions, *of_rows, *([having] if having is not None else [])]:
+        for column in part.find_all(exp.Column):
+            if column.find_ancestor(exp.AggFunc, exp.Filter) is None and (
+                (column.table.lower(), column.name.lower()) not in grouped
+            ):
+                raise NotPortableError(f"{column.name} is neither grouped nor aggregated")
 
 
 # ── the kind of an expression ────────────────────────────────────────────────────────────────────────────────────

@@ -120,6 +120,22 @@ SELECT CASE WHEN a + 1 > 2 THEN 'x' END AS x FROM t ORDER BY x
 SELECT count(*) FILTER (WHERE a * 2 > 2) AS n FROM t
 SELECT a + 1 AS x FROM t ORDER BY x LIMIT 1
 SELECT s, sum(a + 1) AS x FROM t GROUP BY s HAVING count(*) > 1 ORDER BY s
+SELECT a AS x, f AS X FROM t ORDER BY x
+SELECT a AS x, f AS X FROM t ORDER BY X DESC
+SELECT s AS k, count(*) AS n FROM t GROUP BY s ORDER BY f
+SELECT count(*) AS n FROM t ORDER BY f
+SELECT count(*) AS n FROM t HAVING f > 1
+SELECT a FROM t HAVING a > 1
+SELECT s, count(*) AS n FROM t GROUP BY s HAVING f > 1 ORDER BY s
+SELECT s, count(*) AS f FROM t GROUP BY s ORDER BY t.f
+SELECT DISTINCT s FROM t ORDER BY f
+SELECT q.v, t.s FROM (SELECT x.v, y.s FROM u x POSITIONAL JOIN t y) q JOIN t ON t.s = q.s WHERE q.v = 3 ORDER BY ALL
+SELECT * FROM (SELECT x.k AS k, y.a AS a FROM u x POSITIONAL JOIN t y) q WHERE q.k = 'z'
+SELECT * FROM (SELECT x.v AS v, y.v_1 AS b FROM u x ASOF JOIN w y ON x.v >= y.v) q WHERE q.b = 9 ORDER BY ALL
+WITH z AS (SELECT x.k AS k, y.a AS a FROM u x POSITIONAL JOIN t y) SELECT * FROM z WHERE a = -4
+SELECT u.k, y.v FROM t POSITIONAL JOIN w y JOIN u ON u.v = y.v AND y.v = 2
+SELECT upper(s) FROM t WHERE a = -4 USING SAMPLE 1 ROWS (reservoir, 7)
+SELECT count(*) FROM many WHERE i > 30 USING SAMPLE 10 ROWS (reservoir, 3)
 """.strip().splitlines()
 
 
