@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from sqlglot import exp
 
@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from core.query.parse import Statement
     from core.query.plan import BoundRef
     from core.source.base import SqlSource
+
+
+class OrdersTexts(Protocol):
+    """What a SQLite source can say besides."""
+
+    def orders_by_code_points(self, deadline: Deadline) -> bool: ...
 
 
 def native(
@@ -68,6 +74,8 @@ def from_duckdb(
     database = databases.get(source)
     if database is None or database.dialect != "sqlite":
         return None, f"{source} takes scans only" if database is not None else f"{source} is no SQL database"
+    if not cast(OrdersTexts, database).orders_by_code_points(deadline):
+        return None, f"{source} keeps texts in UTF-16, and orders them by it"
     if any(b.visible.decision.masks for b in bound):
         return None, "a table has masked columns"
     reason, output = portable.check(statement.tree, {id(b.ref.node): (b.ref.alias, b.visible.table) for b in bound})

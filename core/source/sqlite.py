@@ -52,6 +52,7 @@ class SqliteSource:
         # Two pools: a statement prepared under the catalogue's rights is never run under a query's.
         self._idle: dict[bool, list[tuple[tuple[int, int], sqlite3.Connection]]] = {False: [], True: []}
         self._lock = threading.Lock()
+        self._encoding = "utf-8"
 
     # ── what is there ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -75,7 +76,12 @@ class SqliteSource:
         """Changes with every change of the schema: what was planned against another one is not run."""
         with self._connection(deadline) as connection:
             row = connection.execute("PRAGMA schema_version").fetchone()
-        return str(row[0])
+        return str(row[0]) if self._encoding == "utf-8" else f"{row[0]} {self._encoding}"
+
+    def orders_by_code_points(self, deadline: Deadline) -> bool:
+        """Whether ``<``, ORDER BY and max() of texts mean in the file what they mean in DuckDB."""
+        with self._connection(deadline, introspect=True):
+            return self._encoding == "utf-8"
 
     def rowid(self, table: Table, deadline: Deadline) -> str | None:
         """The name under which the table's own rowid can be read, None where it has none."""
@@ -94,7 +100,9 @@ class SqliteSource:
             return [(name, declared) for _, name, declared, _, _, _, hidden in rows if hidden != 1]
 
     def _sides(self, table: Table, deadline: Deadline) -> dict[str, SqliteSide]:
-        sides = {name.lower(): SqliteSide(name, declared) for name, declared in self._declared(table.name, deadline)}
+        declared = self._declared(table.name, deadline)
+        wide = self._encoding != "utf-8"
+        sides = {name.lower(): SqliteSide(name, kind, wide=wide) for name, kind in declared}
         for column in table.columns:
             side = sides.get(column.name.lower())
             if side is None or side.type != column.type:
@@ -232,12 +240,15 @@ class SqliteSource:
                 detect_types=sqlite3.PARSE_DECLTYPES,
             )
             connection.execute("PRAGMA query_only = 1").close()
+            self._encoding = sqlite_types.ENCODINGS[connection.execute("PRAGMA encoding").fetchone()[0]]
         except sqlite3.Error as err:
             raise self._explain(err, deadline) from None
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
         connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
         for function, convert in sqlite_types.FUNCTIONS.items():
             connection.create_function(function, 1, convert, deterministic=True)
+        to_utf8 = sqlite_types.as_utf8(self._encoding)
+        connection.create_function("omni_utf8", 1, to_utf8, deterministic=True)
         connection.set_authorizer(_may_introspect if introspect else _may_read)
         return connection
 

@@ -67,11 +67,12 @@ def _has_text_affinity(declared: str) -> bool:
 
 
 class SqliteSide:
-    """One column in generated SQL; see condition.Side."""
+    """One column in generated SQL; see condition.Side. ``wide``: its file keeps texts in UTF-16, not UTF-8."""
 
-    def __init__(self, name: str, declared: str) -> None:
+    def __init__(self, name: str, declared: str, *, wide: bool = False) -> None:
         self.type = duckdb_type(declared)
         self.name = quoted(name)
+        self._wide = wide
         # A column with text affinity holds texts already; CAST would keep its index from being used.
         self.as_text = self.name if _has_text_affinity(declared) else f"CAST({self.name} AS TEXT)"
         # An expression has no declared type: sqlite3's converters keep their hands off it.
@@ -83,6 +84,10 @@ class SqliteSide:
 
     def compare(self, op: str, placeholder: str, value: Any) -> str:
         name = self.name
+        if self.type == "VARCHAR" and self._wide and op not in ("=", "!="):
+            # BINARY is the order of the bytes as they are stored, where UTF-16 has another than code points.
+            ordered = f"omni_utf8(CAST({self.as_text} AS BLOB)) {op} omni_utf8(CAST({placeholder} AS BLOB))"
+            return f"(typeof({self.as_text}) = 'text' AND {ordered})"
         if self.type == "VARCHAR":
             return f"(typeof({self.as_text}) = 'text' AND {self.as_text} COLLATE BINARY {op} {placeholder})"
         if self.type == "DATE":
@@ -249,6 +254,22 @@ omni_day and omni_moment, of a text's bytes, are NULL where it fails (a predicat
 omni_timestamp (as ISO text) and omni_misfit fail there (a fragment must not answer over values that a scan
 would refuse).
 """
+
+
+ENCODINGS = {"UTF-8": "utf-8", "UTF-16le": "utf-16-le", "UTF-16be": "utf-16-be"}
+"""Python's names for what PRAGMA encoding says."""
+
+
+def as_utf8(encoding: str) -> Callable[[bytes | None], bytes | None]:
+    """For the SQL function omni_utf8: bytes of a text as UTF-8, whose order is that of code points; NULL if broken."""
+
+    def convert(raw: bytes | None) -> bytes | None:
+        try:
+            return None if raw is None else raw.decode(encoding).encode()
+        except UnicodeError:
+            return None
+
+    return convert
 
 
 def _from_bytes(convert: Callable[[str], Any]) -> Callable[[bytes], Any]:

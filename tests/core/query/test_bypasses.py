@@ -273,3 +273,25 @@ def test_a_text_in_a_policy_beside_json_is_a_text(tmp_path: Path, rule: str, doc
     assert ids == (
         [] if '"x"' in rule else [1] if rule == "ne: 5" and "5" in document else [1, 2][: document.count("id")]
     )
+
+
+@pytest.mark.parametrize("encoding", ["UTF-16le", "UTF-16be"])
+def test_the_order_of_utf_16_lets_no_row_out(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "omni.yaml").write_text(OMNI)
+    (tmp_path / "policies" / "p.yaml").write_text(
+        'policies:\n  - {table: shop.words, rows: [{where: {word: {lt: "m"}}}]}\n'
+        "  - {table: shop.free, rows: [{all: true}]}\n"
+    )
+    with sqlite3.connect(tmp_path / "shop.db") as db:
+        db.execute(f"PRAGMA encoding = '{encoding}'")
+        for table in ("words", "free"):
+            db.execute(f"CREATE TABLE {table} (word TEXT)")
+            db.executemany(f"INSERT INTO {table} VALUES (?)", [("abc",), ("zed",), ("Ārpa",), ("\uff5a",), ("😀",)])
+    db.close()
+    app = bootstrap.build(Settings(), platform(Settings(), {}, tmp_path), project.load(tmp_path, {}))
+    for dialect in ("duckdb", "sqlite"):
+        for sql in ("SELECT word FROM words", "SELECT max(word) AS m FROM words WHERE word >= ''"):
+            assert ask(app, sql, dialect) == [("abc",)]
+    assert ask(app, "SELECT min(word) AS a, max(word) AS b FROM free WHERE word > 'b'") == [("zed", "😀")]
+    assert ask(app, "SELECT word FROM free ORDER BY word DESC LIMIT 2") == [("😀",), ("\uff5a",)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 import sqlite3
 import subprocess
 import sys
@@ -210,6 +211,28 @@ def test_dates_compare_in_every_encoding(tmp_path: Path, encoding: str) -> None:
     source = SqliteSource("s", lambda: tmp_path / "t.db")
     assert rows(source, "t", "d", where=Compare("d", ">=", "2026-01-01")) == [(date(2026, 1, 2),)]
     assert rows(source, "t", "d", where=Compare("w", "=", "2026-01-02 10:00")) == [(date(2026, 1, 2),)]
+
+
+@pytest.mark.parametrize("encoding", ["UTF-8", "UTF-16le", "UTF-16be"])
+def test_texts_compare_by_code_points_in_every_encoding(tmp_path: Path, encoding: str) -> None:
+    words = ["abc", "m", "zed", "Ārpa", "Жuk", "café", "", "\uffff", "😀", "M"]
+    with sqlite3.connect(tmp_path / "t.db") as db:
+        db.execute(f"PRAGMA encoding = '{encoding}'")
+        db.execute("CREATE TABLE t (id INTEGER, word TEXT)")
+        db.execute("CREATE INDEX by_word ON t (word)")
+        db.executemany("INSERT INTO t VALUES (?, ?)", enumerate(words))
+        # Half of a pair: no text, it satisfies nothing.
+        db.execute("INSERT INTO t VALUES (99, CAST(x'00d8' AS TEXT)), (98, CAST(x'd800' AS TEXT)), (97, NULL)")
+    db.close()
+    source = SqliteSource("s", lambda: tmp_path / "t.db")
+    for op, holds in (("<", operator.lt), ("<=", operator.le), (">", operator.gt), (">=", operator.ge)):
+        for bound in words:
+            compare = Compare("word", op, bound)  # type: ignore[arg-type]  # one of these
+            expected = {i for i, word in enumerate(words) if holds(word, bound)}
+            found = {r[0] for r in rows(source, "t", "id", where=compare)}
+            assert found - {98, 99} == expected, (op, bound)
+            assert {"UTF-16le": 99, "UTF-16be": 98}.get(encoding) not in found
+    assert source.orders_by_code_points(Deadline(20)) is (encoding == "UTF-8")
 
 
 def test_text_that_is_not_utf8_is_an_error_without_its_bytes(source: SqliteSource, file: Path) -> None:
