@@ -246,6 +246,10 @@ class Reader:
         unsure = self.restricted and not judged(self.rows, lambda name: kinds.get(name.lower(), ""))
         return unsure or f.name.lower() in self.masked
 
+    def _told_by_absence(self, f: FieldSpec) -> bool:
+        """Whether a page without any value shows drift. Hidden items decide which visible ones share a page."""
+        return not (f.optional or self.restricted or self._lenient(f))
+
     def _following(self, request: Request, response: Response, body: Any, rows: int, where: str) -> tuple[Request, ...]:
         if not request.last:
             return ()
@@ -269,7 +273,7 @@ class Reader:
         convert = _CONVERT.get(f.type, _plain(f.type))
         try:
             values = _values(f, items)
-            if items and not f.optional and not any(v is not None for v in values) and not self._lenient(f):
+            if self._told_by_absence(f) and items and not any(v is not None for v in values):
                 self._drifted(f, items, request)
             return convert(values)
         except (DoesNotFitError, AttributeError, TypeError, ValueError):

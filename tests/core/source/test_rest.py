@@ -405,6 +405,19 @@ def test_a_key_that_only_hidden_items_have_or_lack_is_no_drift(tmp_path: Path) -
         assert {r[1] for r in restricted(source, rows=JUDGED_ELSEWHERE)} == {None}
 
 
+def test_which_items_share_a_page_shows_nowhere(tmp_path: Path) -> None:
+    """A visible item without the key is alone on its page, or not, by how many hidden ones there are."""
+    with Api("link", 6) as api:
+        source = api.source(connector(tmp_path, "link"))
+        for lacking in ({2}, {2, 4}, {2, 4, 6}, {2, 4, 6, 1, 3, 5}):
+            api.tamper = lambda path, body, gone=lacking: [
+                {k: v for k, v in i.items() if i["id"] not in gone or k != "born"} for i in body
+            ]
+            assert [r[1] for r in restricted(source, rows=SEEN)] == [2, 4, 6]
+        with pytest.raises(SourceError, match="drifted: no item"):
+            restricted(source)
+
+
 def test_a_masked_value_of_another_type_is_null(tmp_path: Path) -> None:
     with Api("none", 2) as api:
         source = api.source(connector(tmp_path, "none"))
