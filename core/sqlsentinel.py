@@ -6,8 +6,9 @@ channels named after the alerts, and alerts of ours. Its keys were lenient about
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +29,12 @@ class _Lenient(BaseModel):
 
 class Database(_Lenient):
     url: str
+
+    @field_validator("url")
+    @classmethod
+    def _url(cls, value: str) -> str:
+        """SQLAlchemy names a driver (``sqlite+pysqlite``), and reads over blanks around it."""
+        return re.sub(r"^sqlite\+\w+:", "sqlite:", value.strip())
 
 
 class Notify(_Lenient):
@@ -79,7 +86,7 @@ def is_sqlsentinel(data: Any) -> bool:
 
 def translate(model: File, file: Path, root: Path) -> dict[str, Any]:
     """``{"source": (name, config), "channels": {...}, "alerts": [...]}`` in the project's own terms."""
-    name = "_" + re.sub(r"\W+", "_", file.stem).lower()
+    name = _source_name(file.relative_to(root))
     connector, dialect = _connector(model.database.url)
     url = _relative(model.database.url, file, root)
     channels: dict[str, Any] = {}
@@ -104,6 +111,35 @@ def translate(model: File, file: Path, root: Path) -> dict[str, Any]:
             }
         )
     return {"source": (name, {"connector": connector, "url": url}), "channels": channels, "alerts": alerts}
+
+
+def _source_name(file: Path) -> str:
+    """Of no two files the same: what the name of a file loses is made up for by a digest of it."""
+    name = re.sub(r"\W+", "_", file.stem).lower()
+    if file.as_posix() == f"alerts/{name}.yaml":
+        return f"_{name}"
+    return f"_{name}_{hashlib.sha256(file.as_posix().encode()).hexdigest()[:12]}"
+
+
+_OF_CHANNEL = {
+    "email": {"channel", "recipients", "subject"},
+    "slack": {"channel", "webhook_url"},
+    "webhook": {"channel", "url", "method", "headers"},
+}
+
+
+def without_meaning(model: File) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """The keys that are read over, each with the words for what it is a key of."""
+    for key in sorted(model.model_extra or {}):
+        yield (key,), "file"
+    for key in sorted(model.database.model_extra or {}):
+        yield ("database", key), "database"
+    for index, alert in enumerate(model.alerts):
+        for key in sorted(alert.model_extra or {}):
+            yield ("alerts", index, key), "alert"
+        for place, notify in enumerate(alert.notify):
+            for key in sorted(notify.model_fields_set - _OF_CHANNEL[notify.channel]):
+                yield ("alerts", index, "notify", place, key), f"channel ({notify.channel})"
 
 
 def _connector(url: str) -> tuple[str, str]:

@@ -183,8 +183,10 @@ def _sentinel(result: dict[str, Any], data: Any, root: Path, name: str, places: 
         result["alerts"].append(
             {**base, **alert, "private_source": private, "recovered": recovered, "place": f"{name}:{line}"}
         )
-        for extra in sorted(model.alerts[index].model_extra or {}):
-            result["notes"].append(f"{name}:{line}: the key {extra!r} of a sqlsentinel alert has no meaning here")
+    for path, what in sqlsentinel.without_meaning(model):
+        result["notes"].append(
+            f"{name}:{places.line(path)}: the key {path[-1]!r} of a sqlsentinel {what} has no meaning here"
+        )
 
 
 # ── what one document says of another ────────────────────────────────────────────────────────────────────────────

@@ -91,3 +91,55 @@ def test_nobody_else_sees_its_database(app: App) -> None:
     for table in ("orders", "_alerts.orders"):
         with pytest.raises(EntitlementDenied):
             app.ask(app.request(f"SELECT * FROM {table}", admin))
+
+
+ONE = """
+database: {{url: "{url}", echo: true}}
+version: 3
+alerts:
+  - name: {name}
+    query: SELECT CASE WHEN SUM(n) > 5 THEN 'ALERT' ELSE 'OK' END AS status FROM t
+    schedule: "@daily"
+    owner: me
+    notify:
+      - {{channel: slack, webhook_url: "https://hooks.slack.com/x", username: bot, subject: S}}
+      - {{channel: email, recipients: [a@b.c], subject: S}}
+"""
+
+
+def load(folder: Path, files: dict[str, str]) -> App:
+    (folder / "alerts").mkdir()
+    (folder / "omni.yaml").write_text("version: 1\n")
+    for number, (name, body) in enumerate(files.items()):
+        (folder / "alerts" / name).write_text(body)
+        with sqlite3.connect(folder / f"{number}.db") as db:
+            db.execute("CREATE TABLE t (n INTEGER)")
+            db.execute("INSERT INTO t VALUES (?)", (number * 10,))
+        db.close()
+    return bootstrap.build(Settings(), platform(Settings(), {}, folder), project.load(folder, {}))
+
+
+def test_files_of_names_alike_read_each_its_own_database(tmp_path: Path) -> None:
+    names = ["a-b.yaml", "a_b.yaml", "A.yaml", "a.yml", "a.yaml", "a b.yaml", "Ä.yaml", "ä.yaml"]
+    files = {name: ONE.format(url=f"sqlite:///{i}.db", name=f"n{i}") for i, name in enumerate(names)}
+    app = load(tmp_path, files)
+    assert len({rule.private_source for rule in app.project.alerts.values()}) == len(names)
+    assert app.project.alerts["n1"].private_source == "_a_b" and app.project.alerts["n4"].private_source == "_a"
+    assert [app.watch(f"n{i}", None)["outcome"] for i in range(len(names))] == ["OK"] + ["ALERT"] * (len(names) - 1)
+
+
+@pytest.mark.parametrize("url", ["sqlite+pysqlite:///0.db", " sqlite:///0.db ", "sqlite+pysqlite:///./0.db"])
+def test_urls_as_sqlalchemy_reads_them(tmp_path: Path, url: str) -> None:
+    assert load(tmp_path, {"a.yaml": ONE.format(url=url, name="one")}).watch("one", None)["outcome"] == "OK"
+
+
+def test_every_key_without_meaning_is_noted(tmp_path: Path) -> None:
+    app = load(tmp_path, {"a.yaml": ONE.format(url="sqlite:///0.db", name="one")})
+    said = sorted(note.removeprefix("alerts/a.yaml:") for note in app.project.notes)
+    assert [note.split(" has no")[0] for note in said] == [
+        "10: the key 'subject' of a sqlsentinel channel (slack)",
+        "10: the key 'username' of a sqlsentinel channel (slack)",
+        "2: the key 'echo' of a sqlsentinel database",
+        "3: the key 'version' of a sqlsentinel file",
+        "8: the key 'owner' of a sqlsentinel alert",
+    ]
