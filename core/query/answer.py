@@ -158,11 +158,15 @@ class Answering:
 
     def _planned(self, *, fragments: bool = True) -> tuple[Plan | Prepared, str]:
         from core.query import fragment, plan
+        from core.query.names import HasSchemas, within
         from core.query.parse import parse
         from core.query.qualify import qualify
 
         ask = self._ask
         statement = parse(ask.sql, dialect=ask.dialect, params=ask.params, now=ask.now, timezone=ask.timezone)
+        if ask.private_source is not None and any(ref.source for ref in statement.refs):
+            source = cast(HasSchemas, self._catalog.source(ask.private_source))
+            within(statement.tree, statement.refs, ask.private_source, source.default_schema(self._deadline))
         bound = plan.bind(statement, self._view(self._deadline))
         self._reads([b.visible for b in bound])
         qualify(statement, bound)

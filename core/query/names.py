@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 from sqlglot import exp
+
+if TYPE_CHECKING:
+    from core.deadline import Deadline
 
 
 @dataclass(slots=True)
@@ -46,6 +50,25 @@ def references(tree: exp.Query, dialect: str) -> Iterator[Ref]:
         node.set("this", exp.to_identifier(fresh[id(cte)], quoted=True))
     for cte in tree.find_all(exp.CTE):
         cte.args["alias"].set("this", exp.to_identifier(fresh[id(cte)], quoted=True))
+
+
+class HasSchemas(Protocol):
+    def default_schema(self, deadline: Deadline) -> str:
+        """The schema whose tables go by their name alone."""
+        ...
+
+
+def within(tree: exp.Query, refs: Iterable[Ref], database: str, default: str) -> None:
+    """Read ``schema.table`` as a table of ``database``, whose tables outside the schema ``default`` are named so."""
+    for ref in refs:
+        if ref.source is None or ref.source.lower() == database.lower():
+            continue
+        schema, ref.source = ref.source, database
+        if schema.lower() != default.lower():
+            ref.table = f"{schema}.{ref.table}"
+        for column in tree.find_all(exp.Column) if not ref.node.alias else ():
+            if (column.catalog, column.db.lower(), column.table.lower()) == ("", schema.lower(), ref.alias.lower()):
+                column.set("db", None)
 
 
 def fold(identifier: exp.Identifier, dialect: str) -> str:

@@ -109,6 +109,11 @@ class PostgresSource:
                 raise same_name(f"{self.name}.{name}", same)
         return Table(self.name, name, tuple(_column(c) for c in columns))
 
+    def default_schema(self, deadline: Deadline) -> str:
+        """The schema whose tables go by their name alone."""
+        with self._reading(deadline) as connection:
+            return str(connection.exec_driver_sql("SELECT current_setting('omnisentinel.schema')").scalar_one())
+
     def _columns(self, connection: Connection, qualified: str) -> list[PostgresColumn]:
         rows = connection.exec_driver_sql(_COLUMNS, {"table": qualified})
         return [PostgresColumn(*row) for row in rows]

@@ -83,6 +83,9 @@ class SqliteSource:
         with self._connection(deadline, introspect=True):
             return self._encoding == "utf-8"
 
+    def default_schema(self, deadline: Deadline) -> str:
+        return "main"
+
     def rowid(self, table: Table, deadline: Deadline) -> str | None:
         """The name under which the table's own rowid can be read, None where it has none."""
         with self._connection(deadline, introspect=True) as connection:

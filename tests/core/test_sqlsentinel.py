@@ -143,3 +143,18 @@ def test_every_key_without_meaning_is_noted(tmp_path: Path) -> None:
         "3: the key 'version' of a sqlsentinel file",
         "8: the key 'owner' of a sqlsentinel alert",
     ]
+
+
+def test_the_schema_of_a_table_may_be_named(tmp_path: Path) -> None:
+    body = ONE.format(url="sqlite:///1.db", name="one")
+    for number, query in enumerate(("SUM(n) > 5 THEN 'ALERT' ELSE 'OK' END AS status FROM main.t",
+                                    "SUM(main.t.n) > 5 THEN 'ALERT' ELSE 'OK' END AS status FROM MAIN.t",
+                                    "SUM(n) > 5 THEN 'ALERT' ELSE 'OK' END AS status FROM temp.t",
+                                    "COUNT(*) > 0 THEN 'ALERT' END AS status FROM main.sqlite_master")):  # fmt: skip
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        old = "SUM(n) > 5 THEN 'ALERT' ELSE 'OK' END AS status FROM t"
+        app = load(folder, {"b.yaml": body.replace("one", "other"), "a.yaml": body.replace(old, query)})
+        result = app.watch("one", None)
+        assert result["outcome"] == ("ALERT" if number < 2 else "ERROR"), result
+        assert number < 2 or result["error"]["code"] == "ENTITLEMENT_DENIED"

@@ -232,3 +232,25 @@ def test_four_kinds_of_source_in_one_question(postgres_url: str, tmp_path: Path)
     assert [tuple(r)[:3] for r in answer.rows] == [("jacquev6", "gold", 15.5)]
     assert answer.rows[0][3] > 10
     assert set(answer.stats["sources"]) == {"crm", "shop", "desk", "github"}
+
+
+def test_a_sqlsentinel_file_names_schemas(postgres_url: str, tmp_path: Path) -> None:
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(b"CREATE SCHEMA pay; CREATE TABLE pay.roll (id INT); INSERT INTO pay.roll VALUES (7)")
+        connection.execute(b"CREATE TABLE owed (id INT); INSERT INTO owed VALUES (3); CREATE SCHEMA spare")
+    queries = {
+        "public": "SELECT CASE WHEN max(id) = 3 THEN 'ALERT' END AS status FROM public.owed",
+        "pay": "SELECT CASE WHEN max(pay.roll.id) = 7 THEN 'ALERT' END AS status FROM pay.roll",
+        "both": "SELECT CASE WHEN o.id < r.id THEN 'ALERT' END AS status FROM public.owed o, pay.roll AS r",
+        "spare": "SELECT CASE WHEN max(id) = 3 THEN 'ALERT' END AS status FROM spare.owed",
+        "system": "SELECT CASE WHEN count(*) > 0 THEN 'ALERT' END AS status FROM pg_catalog.pg_authid",
+    }
+    alerts = [{"name": name, "query": query, "schedule": "@daily"} for name, query in queries.items()]
+    (tmp_path / "alerts").mkdir()
+    (tmp_path / "omni.yaml").write_text("version: 1\n")
+    (tmp_path / "alerts" / "a.yaml").write_text(json.dumps({"database": {"url": postgres_url}, "alerts": alerts}))
+    app = bootstrap.build(Settings(), platform(Settings(), {}, tmp_path), project.load(tmp_path, {}))
+    results = {name: app.watch(name, None) for name in queries}
+    app.close()
+    assert [r["outcome"] for r in results.values()] == ["ALERT"] * 3 + ["ERROR"] * 2, results
+    assert {results[name]["error"]["code"] for name in ("spare", "system")} == {"ENTITLEMENT_DENIED"}
