@@ -6,9 +6,11 @@ Split from ``project`` so that a process whose project is already known imports 
 from __future__ import annotations
 
 import difflib
+import ipaddress
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
@@ -34,6 +36,7 @@ def document(root: Path, files: Sequence[tuple[str, bytes]]) -> dict[str, Any]:
     for name, body in files:
         _add(result, root, name, body)
     _cross_check(result)
+    _note_private_webhooks(result)
     return result
 
 
@@ -208,6 +211,38 @@ def _cross_check(result: Mapping[str, Any]) -> None:
             raise _at(
                 place, f"as: there is no principal {alert['as']!r}{_near(alert['as'], result['principals'])}", "as"
             )
+
+
+def _note_private_webhooks(result: dict[str, Any]) -> None:
+    """Webhooks that will not be called: their host is a private address that network.allow does not name."""
+    for name, channel in result["channels"].items():
+        url = channel["options"].get("url") if channel["type"] == "webhook" else None
+        host = _private_host(url) if isinstance(url, str) else None
+        if host is not None and not _allows(result.get("network_allow", ()), host):
+            result["notes"].append(
+                f"{channel['place']}: the channel {name!r} will not be called: {host} is not public; "
+                f"`network: {{allow: ['{host}']}}` in omni.yaml lets it"
+            )
+
+
+def _private_host(url: str) -> str | None:
+    try:
+        host = urlsplit(url).hostname or ""
+        return host if host == "localhost" or not ipaddress.ip_address(host).is_global else None
+    except ValueError:
+        return None  # a name, or nothing that can be read: that shows when it is called
+
+
+def _allows(allowed: Sequence[str], host: str) -> bool:
+    address = "127.0.0.1" if host == "localhost" else host
+    for entry in allowed:
+        try:
+            if ipaddress.ip_address(address) in ipaddress.ip_network(entry, strict=False):
+                return True
+        except ValueError:
+            if entry.lower() == host:
+                return True
+    return False
 
 
 def _near(name: str, known: Mapping[str, Any]) -> str:

@@ -158,3 +158,20 @@ def test_the_schema_of_a_table_may_be_named(tmp_path: Path) -> None:
         result = app.watch("one", None)
         assert result["outcome"] == ("ALERT" if number < 2 else "ERROR"), result
         assert number < 2 or result["error"]["code"] == "ENTITLEMENT_DENIED"
+
+
+@pytest.mark.parametrize(("host", "allow", "noted"), [
+    ("10.0.0.5", [], True), ("localhost:8080", [], True), ("[::1]:8080", [], True),
+    ("169.254.1.1", ["10.0.0.0/8"], True), ("10.0.0.5", ["10.0.0.0/8"], False), ("localhost", ["localhost"], False),
+    ("localhost", ["127.0.0.0/8"], False), ("10.0.0.5", ["10.0.0.5"], False), ("8.8.8.8", [], False),
+    ("hooks.example.com", [], False),
+])  # fmt: skip
+def test_a_webhook_that_will_not_be_called_is_noted(tmp_path: Path, host: str, allow: list[str], noted: bool) -> None:
+    (tmp_path / "alerts").mkdir()
+    (tmp_path / "omni.yaml").write_text(f"version: 1\nnetwork: {{allow: {allow}}}\n")
+    (tmp_path / "alerts" / "a.yaml").write_text(
+        "database: {url: 'sqlite:///0.db'}\nalerts:\n  - {name: one, query: SELECT 1, schedule: '@daily', "
+        f"notify: [{{channel: webhook, url: 'http://{host}/hook'}}]}}\n"
+    )
+    notes = project.load(tmp_path, {}).notes
+    assert any("'one/webhook' will not be called" in note for note in notes) is noted
