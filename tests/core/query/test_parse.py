@@ -136,3 +136,10 @@ def test_the_time_of_asking_is_put_wherever_it_stands() -> None:
     text = tree.sql(dialect="duckdb").lower()
     assert "now()" not in text.replace('"', "").replace("as x + now()", "").replace("as [current_date, today()]", "")
     assert text.count("2026-01-01") == 6
+
+
+@pytest.mark.parametrize("what", ["json_each(w)", "json_tree('[1]')", "generate_series(1, 2)", "range(3)"])
+def test_no_function_stands_in_from_in_sqlite(what: str) -> None:
+    with pytest.raises(SqlRejected, match="not on the list"):
+        read(f"SELECT * FROM p, {what} AS j", "sqlite")
+    assert read(f"SELECT * FROM p, {what} AS j").refs
