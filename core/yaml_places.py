@@ -74,6 +74,9 @@ def _walk(node: yaml.Node, path: Key, places: Places, name: str) -> None:
             _walk(value, (*path, index), places, name)
 
 
+_THERE_ARE = "docs/configuration.md and docs/alerts.md have the keys that there are."
+
+
 def invalid(
     error: ValidationError, name: str, places: Places, model: type[BaseModel], prefix: Key = ()
 ) -> ConfigInvalid:
@@ -88,7 +91,7 @@ def invalid(
     if first["type"] == "extra_forbidden":
         known = sorted(set(_keys(model)))
         near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
-        text = f"unknown key {key!r}; did you mean {near[0]!r}?" if near else f"unknown key {key!r}. Remove it."
+        text = f"unknown key {key!r}; did you mean {near[0]!r}?" if near else f"unknown key {key!r}: {_THERE_ARE}"
     elif first["type"] == "missing":
         missing = str(first["loc"][-1])
         key = ".".join([*(str(p) for p in path[len(prefix) :]), missing]) if key != missing else missing

@@ -36,7 +36,8 @@ def carry_out_job(
         _LOG.info("%s", held.message)
         raise
     except Error as error:
-        _LOG.error("work failed: %s: %s", error.code, error.message, extra={"code": error.code})
+        job = message.get("job") if isinstance(message, Mapping) else None
+        _LOG.error("job %s failed: %s: %s", job, error.code, error.message, extra={"code": error.code})
         raise
     _LOG.info("job %s: %s", done["job"], done.get("skipped") or done["state"])
     return done

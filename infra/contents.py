@@ -45,7 +45,7 @@ def project_files(root: Path) -> ProjectFiles:
     Hidden files (``.omni/``, ``.env``), keys, ``deploy/`` with Terraform's state and SQLite's side files are never
     taken, whatever names them. The side files of a database that is taken do not count as left out: its snapshot has
     what they hold.
-    Raises ConfigInvalid where there is no omni.yaml.
+    Raises ConfigInvalid where there is no omni.yaml, and for a link that leads out of the folder.
     """
     if not (root / "omni.yaml").is_file():
         raise ConfigInvalid(f"{root} is not a project: it has no omni.yaml.", file=str(root / "omni.yaml"))
@@ -55,9 +55,21 @@ def project_files(root: Path) -> ProjectFiles:
         for text in _source_texts(document):
             taken |= set(named(root, text) or named(root, text, Path(file).parent))
     taken = {path for path in taken if not _NEVER.search(path)}
+    _check_links(root, taken)
     inside = {path + ending for path in taken if is_database(root / path) for ending in SIDE_FILES}
     left = {p for p in _below(root, ".") if p not in taken and p not in inside and not _UNSAID.search(p)}
     return ProjectFiles(tuple(sorted(taken)), tuple(sorted(left)), _connectors(documents.values()))
+
+
+def _check_links(root: Path, taken: Iterable[str]) -> None:
+    """What a link leads to is bundled as if it lay here. On this machine no source reads it, and it may be anything."""
+    here = root.resolve()
+    for path in sorted(taken):
+        if not (root / path).resolve().is_relative_to(here):
+            raise ConfigInvalid(
+                f"{path} is a link that leads out of the project's folder, and is not bundled. Put a copy in its "
+                "place, or remove it.", file=str(root / path),
+            )  # fmt: skip
 
 
 def _below(root: Path, folder: str) -> Iterator[str]:

@@ -219,9 +219,10 @@ class Jobs:
 
     def give_back(self) -> None:
         """Before this process ends: queue again what it works on, as if it had not begun."""
-        for held in list(self._running.values()):
-            if held is not None:
-                self._note(held, {"state": "QUEUED", "lease_until": 0.0, "attempts": held.body["attempts"] - 1})
+        for held in [item for item in self._running.values() if item is not None]:
+            self._note(held, {"state": "QUEUED", "lease_until": 0.0, "attempts": held.body["attempts"] - 1})
+            # Its own message may be gone: another worker may have had it meanwhile, and found the job held.
+            self._ports.queue.send({"job": held.body["id"]})
 
     def resend(self, seconds: float = 10.0) -> int:
         """Send again what is queued and was forgotten, or whose worker died; returns how many. For the sweep.
@@ -257,6 +258,8 @@ class Jobs:
     def _again_at(self, body: Mapping[str, Any]) -> float:
         """Each wait is twice the one before: a job may be queued behind many others, and is not forgotten then."""
         since = float(body.get("sent_at") or body["submitted_at"])
+        if body["state"] == "RUNNING" and float(body["started_at"]) > since:
+            return 0.0  # its worker had the message, and has died
         return since + FORGOTTEN_S * float(2 ** int(body.get("resent", 0)))
 
     def _answered(self, held: Item, time_left_s: float | None) -> dict[str, Any]:

@@ -63,7 +63,9 @@ def serve(options: argparse.Namespace) -> int:
 def _leave() -> None:
     """End the process under a query that goes on: DuckDB would have it end with SIGABRT once the interpreter is taken
     down around it. Nothing is lost: what a run or a job has done so far is on record, and taken up again."""
-    sys.stderr.write("Ended in the middle of a query; the next start takes it up again.\n")
+    sys.stderr.write(
+        "Ended in the middle of a query. Alerts and jobs go on with the next start; questions have to be asked again.\n"
+    )
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()

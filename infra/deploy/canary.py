@@ -47,6 +47,8 @@ def follow(
 
 def _left(told: Mapping[str, Any], at_once: bool) -> str:
     """What is said after the reason why the calls could not be moved: where they go now, and what to do."""
+    if all(str(one.get("version")) == "1" for one in told["functions"].values()):
+        return " The apply is done, and there is nothing to move: these are the first versions, which have the calls."
     done = (
         " The apply is done, but the calls were not moved: those of functions that are not named above still go to the "
         "version that served before. "

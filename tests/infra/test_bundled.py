@@ -138,3 +138,14 @@ def test_a_bundle_of_any_kind_is_refused(company: Path) -> None:
         made: Any = make
         with pytest.raises(ConfigInvalid, match=r"nope\.db"):
             made("gcp", company, company.parent / "dist", offline=True)
+
+
+@pytest.mark.parametrize("where", ["tickets/linked.csv", "policies/linked.yaml"])
+def test_a_link_that_leads_out_of_the_project_is_refused(company: Path, where: str) -> None:
+    """What it leads to would leave this machine, though no source reads it here."""
+    (company / where).symlink_to(company.parent / "outside" / "open.csv")
+    with pytest.raises(ConfigInvalid, match=f"{where} is a link that leads out"):
+        project_files(company)
+    (company / where).unlink()
+    (company / "tickets" / "inside.csv").symlink_to("open.csv")
+    assert "tickets/inside.csv" in staged(company)

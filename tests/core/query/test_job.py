@@ -304,10 +304,19 @@ def test_a_process_that_is_asked_to_end_gives_its_jobs_back(cloud: Cloud) -> Non
         with pytest.raises(Killed):
             working(cloud, ended, f"w{n}").work({"job": job})
         assert states(cloud, job) == "QUEUED"
-    cloud.messages.clear()
-    cloud.later(FORGOTTEN_S + 1)
-    assert cloud.process("sweep").resend() == 1
+        assert cloud.messages.pop() == {"job": job}, "another may have had its first message, and found it held"
     assert cloud.process("w9").work({"job": job})["state"] == "DONE"
+
+
+def test_a_job_whose_worker_is_seen_to_have_died_is_sent_again_at_once(cloud: Cloud) -> None:
+    job = cloud.process("ask").submit(question(timeout_s=600.0))["job_id"]
+    cloud.later(1)
+    killed_worker(cloud, job)
+    cloud.messages.clear()
+    cloud.ended.add("w1")
+    assert cloud.process("sweep").resend() == 1
+    assert cloud.process("sweep").resend() == 0, "it was sent, and nobody has had it yet"
+    assert cloud.process("w2").work(cloud.messages[0])["state"] == "DONE"
 
 
 def killed_worker(cloud: Cloud, job: str, name: str = "w1") -> None:
