@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from core.errors import ConfigInvalid
 from core.source.registry import BUILT_IN
-from core.source.spec import compiled, load
+from core.source.spec import ConnectorSpec, compiled, load
 
 GOOD = """\
 version: "1"
@@ -90,8 +91,13 @@ def test_what_is_compiled_beforehand_is_the_same(tmp_path: Path, file: Path) -> 
     whole = load(copy)
     copy.with_name("connector.json").write_bytes(compiled(copy))
     again = load(copy)
-    assert again == whole and repr(again) == repr(whole)
+    assert again == whole and _text(again) == _text(whole), "of the same types as well"
     assert [*again.tables] == [*whole.tables], "in the YAML's order"
+
+
+def _text(spec: ConnectorSpec) -> str:
+    """A set is written in another order each time."""
+    return re.sub(r"frozenset\(\{(.*?)\}\)", lambda found: str(sorted(found[1].split(", "))), repr(spec))
 
 
 def test_what_was_compiled_of_another_text_is_not_used(tmp_path: Path) -> None:
