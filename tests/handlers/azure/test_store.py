@@ -158,7 +158,7 @@ def test_a_body_is_in_pieces_and_a_foreign_row_is_told(settings: dict[str, str],
     row = next(iter(client.list_entities()))
     assert [name for name in row if name.startswith("b")] == ["b0", "b1", "b2"]
     assert all(len(row[f"b{i}"].encode("utf-16-le")) <= 65_536 for i in range(3))
-    client.create_entity({"PartitionKey": "p", "RowKey": "mine", "text": "SECRET-VALUE"})
+    client.upsert_entity({"PartitionKey": "p", "RowKey": "mine", "text": "SECRET-VALUE"})
     with pytest.raises(SourceError, match="not ours") as caught:
         ports.store.get("p", "mine")
     assert "SECRET-VALUE" not in str(caught.value.to_dict("r"))
