@@ -19,7 +19,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from core.deadline import Deadline
@@ -35,16 +35,25 @@ from core.errors import (
 )
 from core.model import Answer, Ask, Principal
 from core.ports import ABSENT, Delete, Item, Objects, Owner, Put, Queue, Store
+from core.query.job_item import (
+    ATTEMPTS,
+    check_size,
+    held_elsewhere,
+    named,
+    partition,
+    queued,
+    status,
+    without_answer,
+    worn_out,
+)
 from core.request import new_id
 
-ATTEMPTS = 3
 MARGIN_S = 30.0
 """How much longer than its query a worker may hold a job: for storing the answer."""
 STORING_S = 10.0
 """Of the worker's time, what a query may not take: its answer has to be encoded and stored."""
 FORGOTTEN_S = 60.0
 """A job that is queued for so long without a worker is sent again by the sweep."""
-MAX_BYTES = 300_000
 OPEN = "jobs/open"
 KEY = "job"
 _GRACE_S = 3_600.0  # an entry of OPEN without a job: the process ended between the two writes
@@ -126,14 +135,14 @@ class Jobs:
             "holder": "",
             "lease_until": 0.0,
         }
-        _bounded(body)
+        check_size(body)
         store = self._ports.store
         store.write(OPEN, [Put(job, {"submitted_at": now}, ABSENT, until)])
-        store.write(_partition(job), [Put(KEY, body, ABSENT, until)])
+        store.write(partition(job), [Put(KEY, body, ABSENT, until)])
         try:
             self._ports.queue.send({"job": job})
         except Error:
-            store.write(_partition(job), [Delete(KEY)])
+            store.write(partition(job), [Delete(KEY)])
             store.write(OPEN, [Delete(job)])
             raise
         return status(body)
@@ -144,7 +153,7 @@ class Jobs:
         How large the answer is, and an error's text, are told to who has the rights that it was answered with.
         """
         body = self._owned(job, principal)
-        return status(body) if self._same_rights(body, principal) else status(_without_answer(body))
+        return status(body) if self._same_rights(body, principal) else status(without_answer(body))
 
     def result(self, job: str, principal: Principal) -> bytes | None:
         """The answer as JSON; None while there is none yet.
@@ -185,7 +194,7 @@ class Jobs:
         Raises ConfigInvalid for a message that is none of ours (it belongs among the dead letters), StateConflict
         where another worker has taken over, and the query's error where another attempt may help and is left.
         """
-        job = _named(message)
+        job = named(message)
         item = self._read(job)
         if item is None:
             _LOG.warning("job %s is not there: it has expired, or was never stored", job)
@@ -195,16 +204,16 @@ class Jobs:
             self._close(job)
             return {"job": job, "state": body["state"], "skipped": "it is done already"}
         if body["state"] == "RUNNING" and self._alive(body):
-            return _held_elsewhere(job)
+            return held_elsewhere(job)
         if body["attempts"] >= ATTEMPTS:
-            return self._ended(item, {"state": "FAILED", "error": body.get("last_error") or _worn_out()})
+            return self._ended(item, {"state": "FAILED", "error": body.get("last_error") or worn_out()})
         if not self._begin(job):
-            return _held_elsewhere(job)
+            return held_elsewhere(job)
         try:
             try:
                 held = self._running[job] = self._hold(item, time_left_s)
             except StateConflict:
-                return _held_elsewhere(job)
+                return held_elsewhere(job)
             return self._answered(held, time_left_s)
         finally:
             self._running.pop(job, None)
@@ -220,9 +229,12 @@ class Jobs:
     def give_back(self) -> None:
         """Before this process ends: queue again what it works on, as if it had not begun."""
         for held in [item for item in self._running.values() if item is not None]:
-            self._note(held, {"state": "QUEUED", "lease_until": 0.0, "attempts": held.body["attempts"] - 1})
-            # Its own message may be gone: another worker may have had it meanwhile, and found the job held.
-            self._ports.queue.send({"job": held.body["id"]})
+            try:
+                self._note(held, {"state": "QUEUED", "lease_until": 0.0, "attempts": held.body["attempts"] - 1})
+                # Its own message may be gone: another worker may have had it meanwhile, and found the job held.
+                self._ports.queue.send({"job": held.body["id"]})
+            except Error as error:  # whoever ends does so all the same, and the sweep finds the job
+                _LOG.error("job %s was not given back: %s: %s", held.body["id"], error.code, error.message)
 
     def resend(self, seconds: float = 10.0) -> int:
         """Send again what is queued and was forgotten, or whose worker died; returns how many. For the sweep.
@@ -275,13 +287,13 @@ class Jobs:
         except Error as error:
             told = error.to_dict(body["id"])
             if error.retryable and body["attempts"] < ATTEMPTS:
-                self._note(held, {**rights, **_queued(told, self._now())})
+                self._note(held, {**rights, **queued(told, self._now())})
                 raise
             return self._ended(held, {**rights, "state": "FAILED", "error": told})
         except Exception as error:
             _LOG.exception("job %s failed on attempt %d", body["id"], body["attempts"])
             told = Internal(f"Something failed on our side. Quote job {body['id']} when you report it.").to_dict("")
-            self._note(held, {**rights, **_queued(told, self._now())})
+            self._note(held, {**rights, **queued(told, self._now())})
             raise Internal(f"Job {body['id']} failed; the log says why.") from error
         done = {"state": "DONE", "object": name, "row_count": len(answer.rows), "bytes": len(encoded)}
         return self._ended(held, {**rights, **done})
@@ -349,7 +361,7 @@ class Jobs:
         self._ports.store.write(OPEN, [Delete(job)])
 
     def _read(self, job: str) -> Item | None:
-        return self._ports.store.get(_partition(job), KEY)
+        return self._ports.store.get(partition(job), KEY)
 
     def _alive(self, body: Mapping[str, Any]) -> bool:
         mine = str(body["holder"]) == self._ports.owner.name()
@@ -361,56 +373,8 @@ class Jobs:
         return self._clock().timestamp()
 
 
-def status(body: Mapping[str, Any]) -> dict[str, Any]:
-    """What its owner sees of a job: JSON-ready, instants as ISO 8601 in UTC."""
-    out: dict[str, Any] = {"job_id": body["id"], "state": body["state"], "attempts": body["attempts"]}
-    for key in ("submitted_at", "started_at", "finished_at", "expires_at"):
-        if body.get(key):
-            moment = datetime.fromtimestamp(body[key], UTC)
-            out[key] = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    out |= {key: body[key] for key in ("row_count", "bytes", "error") if key in body}
-    return out
-
-
-def _without_answer(body: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in body.items() if key not in ("row_count", "bytes", "error")}
-
-
-def _queued(error: Mapping[str, Any], now: float) -> dict[str, Any]:
-    return {"state": "QUEUED", "lease_until": 0.0, "last_error": error, "sent_at": now}
-
-
-def _held_elsewhere(job: str) -> dict[str, Any]:
-    return {"job": job, "state": "RUNNING", "skipped": "another worker holds it"}
-
-
-def _worn_out() -> dict[str, Any]:
-    return Internal(f"The worker ended {ATTEMPTS} times before it was done.").to_dict("")
-
-
-def _partition(job: str) -> str:
-    return f"job/{job}"
-
-
-def _named(message: object) -> str:
-    """The job's id. Only what we could have sent is taken: an id is hex and nothing else."""
-    found = message.get("job") if isinstance(message, Mapping) else None
-    if not isinstance(found, str) or len(found) != 32 or not set(found) <= set("0123456789abcdef"):
-        raise ConfigInvalid('A message of the queue has to be {"job": ID}.', key="job")
-    return found
-
-
 def _parsed(ask: Ask) -> None:
     """Raise for a text that could never run, before anything is kept."""
     from core.query.parse import parse
 
     parse(ask.sql, dialect=ask.dialect, params=ask.params, now=ask.now, timezone=ask.timezone)
-
-
-def _bounded(body: Mapping[str, Any]) -> None:
-    import orjson
-
-    if (size := len(orjson.dumps(body))) > MAX_BYTES:
-        raise ResourceLimit(
-            f"The question has {size} bytes with its parameters; a job may have {MAX_BYTES}.", limit_bytes=MAX_BYTES
-        )

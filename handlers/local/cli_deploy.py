@@ -35,9 +35,8 @@ def _deployment(options: argparse.Namespace, cloud: str) -> Deployment:
     from infra.deploy.steps import Deployment
 
     root = project_root(options)
-    if (
-        options.what not in ("status", "rollback") or not (root / FILE).is_file()
-    ):  # those two need no project that loads
+    needs_no_project = options.what in ("status", "rollback")  # that loads: they look at what was deployed
+    if not (needs_no_project and (root / FILE).is_file()):
         root = load_project(options).root.resolve()
     return Deployment(cloud, root, Path(options.out) if options.out else root / "dist")
 

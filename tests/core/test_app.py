@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,3 +60,24 @@ def test_a_question_that_fails_is_not(app: App) -> None:
     with pytest.raises(Error) as told:
         app.ask(app.request("SELECT b FROM d.t", ANN))
     assert not told.value.ours
+
+
+@pytest.mark.parametrize("part", ["jobs", "watcher"])
+def test_threads_that_come_first_together_share_one_part(app: App, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    """With parts of their own one would take what another works on for forgotten, and do it again."""
+    from core.alert.run import Watcher
+    from core.query.job import Jobs
+
+    kind: type[Any] = Jobs if part == "jobs" else Watcher
+    made: list[object] = []
+    before = kind.__init__
+
+    def slowly(self: object, *given: Any, **more: Any) -> None:
+        made.append(self)
+        time.sleep(0.05)  # the others come meanwhile
+        before(self, *given, **more)
+
+    monkeypatch.setattr(kind, "__init__", slowly)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: getattr(app, part), range(8)))
+    assert len(made) == 1 and all(one is made[0] for one in found)

@@ -69,6 +69,7 @@ def test_the_platforms_clock_bounds_the_query() -> None:
         ({"sql": "SELECT 1", "timeout_ms": True}, "'timeout_ms' has to be a whole number"),
         ({"sql": "SELECT 1", "timeout_ms": 1.5}, "'timeout_ms' has to be a whole number"),
         ({"sql": "SELECT 1", "timeout_ms": 0}, "at least 1"),
+        ({"sql": "SELECT 1", "timeout_ms": 86_400_001}, "at most 86400000"),
         ({"sql": "SELECT 1", "max_staleness_ms": -1}, "at least 0"),
         ({"sql": "SELECT 1", "params": [1]}, "'params' has to be an object, not a list"),
         ({"sql": "SELECT 1", "params": {"a": {"b": 1}}}, "Parameter 'a'"),

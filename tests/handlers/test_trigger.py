@@ -113,6 +113,19 @@ def test_a_message_that_was_given_up_is_in_the_log(caplog: pytest.LogCaptureFixt
         assert [(r.levelname, "given up after 3 attempts" in r.message) for r in caplog.records] == [("ERROR", True)]
 
 
+def test_why_a_message_was_not_taken_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    error = {"code": "SOURCE_ERROR", "message": "Channel 'hook' answered HTTP 503."}
+    failed = {"alert": "revenue", "channel": "hook", "kind": "firing", "attempts": 2, "error": error}
+    app = FakeApp()
+    app.watch = lambda *_, **__: {"dead": 0, "put_off": [failed]}
+    carry_out(lambda: app, Order("revenue", NINE))
+    (line,) = caplog.records
+    assert line.levelname == "WARNING"
+    assert (
+        "'hook' was not taken at attempt 2 and is owed: SOURCE_ERROR: Channel 'hook' answered HTTP 503." in line.message
+    )
+
+
 def test_over_http_the_status_says_whether_a_retry_can_help() -> None:
     assert over_http(FakeApp(), {"alert": "x"})[0] == 200
     assert over_http(FakeApp(StateConflict("Held.")), {"alert": "x"})[0] == 200

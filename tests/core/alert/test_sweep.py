@@ -11,7 +11,7 @@ import pytest
 from core.alert.outbox import partition
 from core.alert.run import Watcher
 from core.deadline import Deadline
-from core.errors import SourceTimeout
+from core.errors import SourceError, SourceTimeout
 from core.model import DeliveryPolicy
 from core.ports import Owner, Put
 from tests.core.alert.parts import ALERT, START, NamedOwner, World, hold, rule
@@ -255,3 +255,16 @@ def test_a_run_leaves_a_channel_that_hung_to_the_sweep(monkeypatch: pytest.Monke
     world.pass_time(60)
     world.watcher.run(of[2], world.now)
     assert world.tries == 2
+
+
+def test_a_sweep_says_which_messages_failed_and_why() -> None:
+    world = World()
+    world.says = ALERT
+    world.receiver.fails = {"hook": [SourceError("down"), SourceError("still down")]}
+    shown = world.run(rule())
+    assert [(e["channel"], e["attempts"], e["error"]["message"]) for e in shown["put_off"]] == [("hook", 1, "down")]
+    world.pass_time(120)
+    swept = world.watcher.sweep([])
+    assert [(e["attempts"], e["error"]["message"]) for e in swept["put_off"]] == [(2, "still down")]
+    world.pass_time(600)
+    assert "put_off" not in world.watcher.sweep([])

@@ -308,6 +308,27 @@ def test_a_process_that_is_asked_to_end_gives_its_jobs_back(cloud: Cloud) -> Non
     assert cloud.process("w9").work({"job": job})["state"] == "DONE"
 
 
+def test_a_process_ends_also_where_nothing_can_be_given_back(cloud: Cloud, caplog: pytest.LogCaptureFixture) -> None:
+    jobs = [cloud.process("ask").submit(question())["job_id"] for _ in range(2)]
+    before = cloud.store.write
+
+    def away(partition: str, changes: Any) -> Any:
+        raise SourceError("The store is away.")
+
+    def ended(here: Jobs) -> None:
+        cloud.store.write = away  # type: ignore[method-assign]  # a store that is out of reach from now on
+        here.give_back()
+        cloud.store.write = before  # type: ignore[method-assign]  # and back
+        raise Killed
+
+    with pytest.raises(Killed):
+        working(cloud, ended).work({"job": jobs[0]})
+    assert f"job {jobs[0]} was not given back: SOURCE_ERROR" in caplog.text
+    cloud.ended.add("w1")
+    cloud.later(FORGOTTEN_S + 1)
+    assert cloud.process("sweep").resend() == 2
+
+
 def test_a_job_whose_worker_is_seen_to_have_died_is_sent_again_at_once(cloud: Cloud) -> None:
     job = cloud.process("ask").submit(question(timeout_s=600.0))["job_id"]
     cloud.later(1)

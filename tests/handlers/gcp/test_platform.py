@@ -346,6 +346,7 @@ def test_an_upload_whose_answer_is_lost_is_not_its_own_rival(storage: GoogleStor
 def test_a_body_that_is_not_what_its_checksum_says_is_an_error_of_the_source() -> None:
     from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 
+    # Google's storage library has no types.
     for broken in (DataCorruption(None, "s3cret"), InvalidResponse(None, "s3cret")):  # type: ignore[no-untyped-call]
         with pytest.raises(SourceError, match="broken") as caught, errors.mapped("Cloud Storage", "object", "p"):
             raise broken

@@ -174,7 +174,7 @@ def test_who_may_not_look_decides_nothing(status: int) -> None:
     ],
 )
 def test_a_token_that_cannot_be_had_is_told(monkeypatch: pytest.MonkeyPatch, error: Exception, kind: type) -> None:
-    class Expired(Credentials):  # type: ignore[misc]
+    class Expired(Credentials):  # type: ignore[misc] # google-auth has no types
         def refresh(self, _request: Any) -> None:
             raise error
 
